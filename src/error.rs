@@ -1,0 +1,128 @@
+//! What can go wrong, and the exit code each kind ends the process with.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | unexpected failure |
+//! | 2 | usage: a flag, a configuration key or a value is wrong |
+//! | 3 | data missing or corrupt |
+//! | 5 | training diverged (NaN or infinity) |
+//! | 6 | out of memory |
+//! | 7 | a regression was found |
+//! | 8 | checkpoint unusable |
+//! | 9 | the run folder is locked by another run |
+//! | 10 | input/output failed |
+//! | 130, 143 | stopped by SIGINT, SIGTERM after writing a checkpoint |
+
+use std::path::{Path, PathBuf};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A flag or argument is wrong. The message names it and what was expected.
+    #[error("{0}")]
+    Usage(String),
+
+    /// A configuration key is unknown, of the wrong type, or its value impossible.
+    #[error("configuration key `{key}`: {message}")]
+    Config { key: String, message: String },
+
+    /// Data is missing or corrupt; `place` is the file, with line and column where known.
+    #[error("{place}: {message}")]
+    Data { place: Place, message: String },
+
+    #[error("training diverged at step {step}: {what}")]
+    Diverged { step: u64, what: String },
+
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+
+    #[error("{path}: {message}", path = .path.display())]
+    Checkpoint { path: PathBuf, message: String },
+
+    #[error("{path} is in use by process {pid}; wait for it, stop it, or choose another --out", path = .path.display())]
+    Locked { path: PathBuf, pid: u32 },
+
+    #[error("cannot {action} {path}: {source}", path = .path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+
+    #[error("stopped by signal {0}; give the same command again to continue")]
+    Interrupted(i32),
+
+    #[error("{0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// A place in a file: 1-based line and column, where they are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub path: PathBuf,
+    pub line: Option<u64>,
+    pub column: Option<u64>,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(column) = self.column {
+            write!(f, ":{column}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error {
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+
+    pub fn config(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Config { key: key.into(), message: message.into() }
+    }
+
+    /// A data error about a whole file.
+    pub fn data(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        let place = Place { path: path.into(), line: None, column: None };
+        Self::Data { place, message: message.into() }
+    }
+
+    /// A data error at a 1-based line and column.
+    pub fn data_at(
+        path: impl Into<PathBuf>,
+        line: u64,
+        column: Option<u64>,
+        message: impl Into<String>,
+    ) -> Self {
+        let place = Place { path: path.into(), line: Some(line), column };
+        Self::Data { place, message: message.into() }
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Tensor(_) => 1,
+            Self::Usage(_) | Self::Config { .. } => 2,
+            Self::Data { .. } => 3,
+            Self::Diverged { .. } => 5,
+            Self::OutOfMemory(_) => 6,
+            Self::Checkpoint { .. } => 8,
+            Self::Locked { .. } => 9,
+            Self::Io { .. } => 10,
+            Self::Interrupted(signal) => 128u8.saturating_add(*signal as u8),
+        }
+    }
+}
+
+/// Names the path and the action in an I/O error: `fs::read(p).at("read", p)?`.
+pub trait IoContext<T> {
+    fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T>;
+}
+
+impl<T> IoContext<T> for std::io::Result<T> {
+    fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T> {
+        self.map_err(|source| Error::Io { action, path: path.as_ref().to_path_buf(), source })
+    }
+}

@@ -1,0 +1,122 @@
+//! What a person sees while something runs: bars on a terminal, plain lines elsewhere.
+//!
+//! Everything here goes to standard error; standard output carries results only.
+//! `NO_COLOR` and `-q` are honoured, and a closed stream is not an error.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    quiet: bool,
+    terminal: bool,
+    colour: bool,
+}
+
+impl Progress {
+    pub fn new(quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        Self { quiet, terminal, colour }
+    }
+
+    /// Shows nothing: for tests and library use.
+    pub fn silent() -> Self {
+        Self { quiet: true, terminal: false, colour: false }
+    }
+
+    /// One line of information.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            // A closed stderr must not end the run.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+
+    /// A bar over `total` units with rate and ETA.
+    pub fn bar(&self, what: &'static str, unit: &'static str, total: u64) -> Bar {
+        let bar = if self.quiet || !self.terminal {
+            ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden())
+        } else {
+            let bar = ProgressBar::new(total);
+            let (blue, dim) = if self.colour { (".blue", ".dim") } else { ("", "") };
+            let template = format!(
+                "{{prefix:>10}} {{bar:24{blue}}} {{pos}}/{{len}} {unit} {{per_sec}} ETA {{eta}} {{wide_msg:{dim}}}"
+            )
+            .replace("{wide_msg:}", "{wide_msg}");
+            if let Ok(style) = ProgressStyle::with_template(&template) {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(250));
+            bar
+        };
+        bar.set_prefix(what);
+        let lines = (!self.quiet && !self.terminal).then(|| Mutex::new(Instant::now()));
+        Bar { bar, what, unit, total, lines }
+    }
+}
+
+/// Where nothing can be redrawn, a line this often.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// A running bar. Cheap to advance from several threads.
+pub struct Bar {
+    bar: ProgressBar,
+    what: &'static str,
+    unit: &'static str,
+    total: u64,
+    lines: Option<Mutex<Instant>>,
+}
+
+impl Bar {
+    pub fn advance(&self, by: u64) {
+        self.bar.inc(by);
+        let Some(last) = &self.lines else { return };
+        let Ok(mut last) = last.try_lock() else { return };
+        if last.elapsed() >= LINE_EVERY {
+            *last = Instant::now();
+            self.line();
+        }
+    }
+
+    /// Moves to an absolute position, e.g. when a run continues.
+    pub fn start_at(&self, position: u64) {
+        self.bar.set_position(position);
+        self.bar.reset_eta();
+    }
+
+    /// A short note shown behind the bar: loss, accuracy, speed.
+    pub fn note(&self, note: impl Into<String>) {
+        self.bar.set_message(note.into());
+    }
+
+    /// A full line above the bar.
+    pub fn say(&self, line: &str) {
+        if self.lines.is_some() {
+            let _ = writeln!(std::io::stderr(), "{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    fn line(&self) {
+        let (at, note) = (self.bar.position(), self.bar.message());
+        let eta = self.bar.eta().as_secs();
+        let _ = writeln!(
+            std::io::stderr(),
+            "{}: {at}/{} {}, ETA {eta} s{}{note}",
+            self.what,
+            self.total,
+            self.unit,
+            if note.is_empty() { "" } else { ", " }
+        );
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
