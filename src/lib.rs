@@ -1,6 +1,7 @@
 //! `lra`: the Long Range Arena in one binary.
 
 pub mod error;
+pub mod ops;
 pub mod progress;
 pub mod random;
 pub mod records;

@@ -1,0 +1,15 @@
+//! What the fused CPU faces are made of: bounds-checked matrix products, vector
+//! functions compiled for the widest instruction set the machine has, and access to
+//! Candle's storage.
+//!
+//! Work is split over threads along axes that do not enter any sum, and in pieces whose
+//! size does not depend on the number of threads, so results are the same bytes for any
+//! number of threads.
+
+mod matrix;
+mod real;
+mod storage;
+
+pub(crate) use matrix::{Mat, MatMut, Shared, gemm};
+pub(crate) use real::{Real, simd};
+pub(crate) use storage::{contiguous, dtype, fused, read, to_storage, with_real};

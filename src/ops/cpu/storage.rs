@@ -1,0 +1,74 @@
+//! Access to the memory behind Candle tensors.
+
+use super::Real;
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
+use std::ops::Deref;
+
+/// Whether the fused CPU face of an op serves this tensor.
+pub(crate) fn fused(x: &Tensor) -> bool {
+    x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
+}
+
+/// The elements of a contiguous operand of a custom op.
+pub(crate) fn contiguous<'a, T: WithDType>(
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<&'a [T]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("fused ops take contiguous tensors, got {layout:?}")
+    };
+    Ok(&storage.as_slice::<T>()?[start..end])
+}
+
+pub(crate) fn to_storage<T: Real>(data: Vec<T>) -> CpuStorage {
+    T::to_cpu_storage_owned(data)
+}
+
+/// The element type of a custom op's operand.
+pub(crate) fn dtype(storage: &CpuStorage) -> DType {
+    storage.dtype()
+}
+
+/// A contiguous CPU tensor held open for reading, for use in backward passes.
+pub(crate) struct Host<G> {
+    guard: G,
+    start: usize,
+    end: usize,
+}
+
+/// Opens a contiguous CPU tensor for reading.
+pub(crate) fn read(tensor: &Tensor) -> Result<Host<impl Deref<Target = Storage> + '_>> {
+    let (guard, layout) = tensor.storage_and_layout();
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("fused ops take contiguous tensors, got {layout:?}")
+    };
+    Ok(Host { guard, start, end })
+}
+
+impl<G: Deref<Target = Storage>> Host<G> {
+    pub(crate) fn slice<T: WithDType>(&self) -> Result<&[T]> {
+        match &*self.guard {
+            Storage::Cpu(storage) => Ok(&storage.as_slice::<T>()?[self.start..self.end]),
+            _ => bail!("a fused CPU op was given a tensor of another device"),
+        }
+    }
+}
+
+/// Calls a generic function with the float type of `$dtype`: `with_real!(dtype, T => f::<T>(x))`.
+macro_rules! with_real {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            candle_core::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            other => candle_core::bail!("fused CPU ops take f32 and f64, got {other:?}"),
+        }
+    };
+}
+pub(crate) use with_real;

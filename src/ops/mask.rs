@@ -1,0 +1,78 @@
+//! Which positions of a batch hold tokens and which are padding.
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+use std::sync::Arc;
+
+/// Validity of positions, [batch, n]. Cheap to clone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mask {
+    valid: Arc<[bool]>,
+    /// Per example, one past the last valid position.
+    ends: Arc<[usize]>,
+    /// Every example's valid positions come first, without gaps.
+    prefix: bool,
+    n: usize,
+}
+
+impl Mask {
+    pub fn new(valid: Vec<bool>, batch: usize, n: usize) -> Result<Self> {
+        if valid.len() != batch * n || n == 0 {
+            bail!("mask: {} values for [{batch}, {n}]", valid.len());
+        }
+        let end = |row: &[bool]| row.iter().rposition(|&v| v).map_or(0, |i| i + 1);
+        let ends: Arc<[usize]> = valid.chunks_exact(n).map(end).collect();
+        let prefix =
+            valid.chunks_exact(n).zip(&*ends).all(|(row, &end)| row[..end].iter().all(|&v| v));
+        Ok(Self { valid: valid.into(), ends, prefix, n })
+    }
+
+    /// Right-padded sequences of these lengths.
+    pub fn from_lengths(lengths: &[usize], n: usize) -> Result<Self> {
+        let valid = lengths.iter().flat_map(|&len| (0..n).map(move |i| i < len)).collect();
+        Self::new(valid, lengths.len(), n)
+    }
+
+    /// The same with one valid position put in front (CLS).
+    pub fn prepend_valid(&self) -> Result<Self> {
+        let rows = self.valid.chunks_exact(self.n);
+        let valid = rows.flat_map(|row| std::iter::once(true).chain(row.iter().copied()));
+        Self::new(valid.collect(), self.batch(), self.n + 1)
+    }
+
+    /// Examples `first..first + len`.
+    pub fn narrow(&self, first: usize, len: usize) -> Result<Self> {
+        Self::new(self.valid[first * self.n..(first + len) * self.n].to_vec(), len, self.n)
+    }
+
+    pub fn batch(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    pub fn row(&self, example: usize) -> &[bool] {
+        &self.valid[example * self.n..][..self.n]
+    }
+
+    /// One past the last valid position of an example.
+    pub fn end(&self, example: usize) -> usize {
+        self.ends[example]
+    }
+
+    pub fn is_prefix(&self) -> bool {
+        self.prefix
+    }
+
+    /// Number of valid positions of the whole batch.
+    pub fn count(&self) -> usize {
+        self.valid.iter().filter(|&&v| v).count()
+    }
+
+    /// 1 where valid, 0 where padding: [batch, n].
+    pub fn tensor(&self, dtype: DType, device: &Device) -> Result<Tensor> {
+        let ones: Vec<f32> = self.valid.iter().map(|&v| f32::from(v)).collect();
+        Tensor::from_vec(ones, (self.batch(), self.n), device)?.to_dtype(dtype)
+    }
+}

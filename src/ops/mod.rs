@@ -1,0 +1,28 @@
+//! Differentiable operations: few, coarse, each with two faces that agree.
+//!
+//! `reference` is composed of Candle's differentiable ops: any device, any float type.
+//! The fused face (CPU, f32 and f64) has a hand-written backward pass. Device and type
+//! choose; tests hold the faces against each other, and the fused one against finite
+//! differences in f64. No model contains device code.
+//!
+//! Candle's own `layer_norm` and `softmax_last_dim` are constants to its autograd: they
+//! must not be used in training.
+
+pub(crate) mod cpu;
+
+pub mod attention;
+pub mod dropout;
+pub mod embedding;
+pub mod features;
+pub mod kernel_attention;
+pub mod layer_norm;
+pub mod linear;
+mod mask;
+
+pub use attention::{Attend, Blocks, attention};
+pub use dropout::{Dropout, add_dropout, dropout, gelu_dropout};
+pub use embedding::{Ids, embed, sinusoid};
+pub use kernel_attention::{Kernelised, kernel_attention};
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use mask::Mask;
