@@ -1,6 +1,6 @@
 //! The two float types of the CPU faces, and vector functions over them.
 
-use candle_core::WithDType;
+use candle_core::{CpuStorage, WithDType};
 use std::iter::Sum;
 use std::ops::Neg;
 
@@ -16,11 +16,20 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> + Sum {
     fn tanh(self) -> Self;
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
+    /// The elements of a storage of this type.
+    fn elements(storage: &mut CpuStorage) -> Option<&mut [Self]>;
     /// The larger of two; NaN if `self` is NaN.
     fn larger(self, other: Self) -> Self;
 }
 
 impl Real for f32 {
+    fn elements(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+        match storage {
+            CpuStorage::F32(data) => Some(data),
+            _ => None,
+        }
+    }
+
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const INFINITY: Self = f32::INFINITY;
@@ -74,6 +83,13 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    fn elements(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+        match storage {
+            CpuStorage::F64(data) => Some(data),
+            _ => None,
+        }
+    }
+
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const INFINITY: Self = f64::INFINITY;

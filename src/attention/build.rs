@@ -1,0 +1,92 @@
+//! What a variant's constructor is given, and the projections most variants share.
+
+use super::Cost;
+use crate::error::{Error, Result};
+use crate::layers::Linear;
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+use serde::de::DeserializeOwned;
+
+/// The place of one attention layer in its model.
+#[derive(Clone)]
+pub struct Build<'a> {
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Width of queries, keys and values over all heads (LRA's `qkv_dim`).
+    pub qkv: usize,
+    pub heads: usize,
+    /// Probability of dropping an attention weight.
+    pub dropout: f64,
+    /// Largest number of positions, a CLS position included.
+    pub n: usize,
+    /// Index of the layer, and how many there are.
+    pub layer: usize,
+    pub depth: usize,
+    /// Weights of this layer's attention.
+    pub weights: VarBuilder<'a>,
+    /// Weights that layers share.
+    pub shared: VarBuilder<'a>,
+    /// The `[attention]` table of the configuration.
+    pub options: &'a toml::Table,
+}
+
+impl Build<'_> {
+    /// The variant's options as a struct with serde defaults. Derive `Deserialize` with
+    /// `deny_unknown_fields`, so that a mistyped key is an error.
+    pub fn options<T: DeserializeOwned>(&self) -> Result<T> {
+        crate::config::section("attention", self.options)
+    }
+
+    /// Width of one head of queries and keys.
+    pub fn head_width(&self) -> usize {
+        self.qkv / self.heads
+    }
+
+    /// An impossible value of one of the variant's options.
+    pub fn bad(&self, key: &str, message: impl Into<String>) -> Error {
+        Error::config(format!("attention.{key}"), message)
+    }
+}
+
+/// Query, key, value and output projections without bias, as in LRA.
+#[derive(Debug, Clone)]
+pub struct Projections {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    width: usize,
+    qkv: usize,
+}
+
+impl Projections {
+    /// Weights `query`, `key`, `value` [qkv, width] and `output` [width, qkv].
+    pub fn new(build: &Build) -> Result<Self> {
+        let (d, a) = (build.width, build.qkv);
+        let into = |name| Linear::without_bias(d, a, build.weights.pp(name));
+        Ok(Self {
+            query: into("query")?,
+            key: into("key")?,
+            value: into("value")?,
+            output: Linear::without_bias(a, d, build.weights.pp("output"))?,
+            width: d,
+            qkv: a,
+        })
+    }
+
+    /// Queries, keys and values, [b, n, qkv] each, heads interleaved in the last axis.
+    pub fn split(&self, x: &Tensor) -> candle_core::Result<(Tensor, Tensor, Tensor)> {
+        Ok((self.query.forward(x)?, self.key.forward(x)?, self.value.forward(x)?))
+    }
+
+    /// [b, n, qkv] -> [b, n, width].
+    pub fn merge(&self, heads: &Tensor) -> candle_core::Result<Tensor> {
+        self.output.forward(heads)
+    }
+
+    /// Four products; q, k, v and the heads' output are kept.
+    pub fn cost(&self, n: usize) -> Cost {
+        let (n, d, a) = (n as f64, self.width as f64, self.qkv as f64);
+        Cost { flops: 8.0 * n * d * a, saved: 4.0 * n * a }
+    }
+}

@@ -1,0 +1,190 @@
+//! From task card, preset and `--set` to one resolved [`RunConfig`].
+//!
+//! Unknown keys, wrong types and impossible values are errors that name the key.
+
+mod card;
+mod resolve;
+mod section;
+
+pub use card::{Card, PresetInfo};
+pub use resolve::{Request, resolve};
+pub use section::{resolved, section, set};
+
+use crate::error::{Error, Result};
+use crate::records::Selection;
+use serde::{Deserialize, Serialize};
+
+/// Everything that decides a run's numbers. Two runs with equal configurations on one
+/// CPU type end in the same bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    pub run: RunSection,
+    pub model: ModelSection,
+    /// Options of the attention, defaults included.
+    pub attention: toml::Table,
+    /// Options of the task's data.
+    pub data: toml::Table,
+    pub train: TrainSection,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSection {
+    pub task: String,
+    pub model: String,
+    pub preset: String,
+    pub seed: u64,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    pub dtype: Dtype,
+    /// Examples per forward pass; gradients are summed over the batch.
+    pub micro_batch: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    F32,
+    F64,
+}
+
+impl Dtype {
+    pub fn candle(self) -> candle_core::DType {
+        match self {
+            Self::F32 => candle_core::DType::F32,
+            Self::F64 => candle_core::DType::F64,
+        }
+    }
+}
+
+/// The encoder's sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSection {
+    /// Longest input; longer ones are cut.
+    pub length: usize,
+    pub layers: usize,
+    /// Width of the residual stream (LRA's `emb_dim`).
+    pub width: usize,
+    /// Width of queries, keys and values over all heads (LRA's `qkv_dim`).
+    pub qkv: usize,
+    pub heads: usize,
+    /// Hidden width of the feed-forward layers and of the head (LRA's `mlp_dim`).
+    pub feed_forward: usize,
+    pub dropout: f64,
+    pub attention_dropout: f64,
+    pub positions: Positions,
+    pub pooling: Pooling,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Positions {
+    /// Fixed sines and cosines.
+    Sinusoid,
+    /// A trained table.
+    Learned,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The output at a learned position put in front.
+    Cls,
+    /// The mean over the positions that are tokens.
+    Mean,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSection {
+    pub batch: usize,
+    pub steps: u64,
+    /// Steps between evaluations on the validation split.
+    pub evaluate_every: u64,
+    /// Examples of the validation split used while training; 0: all.
+    pub evaluate_examples: usize,
+    /// Steps between checkpoints, beside those of a stop and of the best validation.
+    pub checkpoint_every: u64,
+    pub selection: Selection,
+    /// Pad batches to their longest input, or always to `model.length`.
+    pub pad: Pad,
+    pub learning_rate: f64,
+    pub schedule: Schedule,
+    pub warmup: u64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient; 0: no clipping.
+    pub clip: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pad {
+    Longest,
+    Length,
+}
+
+/// The learning rate's factor after the linear warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    Constant,
+    /// 1/sqrt(max(step, warmup)): LRA's text-like tasks. The peak is rate/sqrt(warmup).
+    Rsqrt,
+    /// Half a cosine from 1 to 0: LRA's image-like tasks.
+    Cosine,
+    /// A line from 1 to 0: the Nystromformer protocol.
+    Linear,
+}
+
+impl RunConfig {
+    /// Values that no model or training could have.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (m, t) = (&self.model, &self.train);
+        let positive = [
+            ("model.length", m.length),
+            ("model.layers", m.layers),
+            ("model.width", m.width),
+            ("model.qkv", m.qkv),
+            ("model.heads", m.heads),
+            ("model.feed_forward", m.feed_forward),
+            ("train.batch", t.batch),
+            ("train.steps", t.steps as usize),
+            ("train.evaluate_every", t.evaluate_every as usize),
+            ("train.checkpoint_every", t.checkpoint_every as usize),
+            ("run.micro_batch (--micro-batch)", self.run.micro_batch),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::config(*key, "expected at least 1, got 0"));
+        }
+        if m.qkv % m.heads != 0 {
+            let message = format!("{} heads do not divide model.qkv = {}", m.heads, m.qkv);
+            return Err(Error::config("model.heads", message));
+        }
+        let rates = [
+            ("model.dropout", m.dropout),
+            ("model.attention_dropout", m.attention_dropout),
+            ("train.beta1", t.beta1),
+            ("train.beta2", t.beta2),
+        ];
+        if let Some((key, value)) = rates.iter().find(|(_, v)| !(0.0..1.0).contains(v)) {
+            return Err(Error::config(*key, format!("expected 0 <= value < 1, got {value}")));
+        }
+        let amounts = [
+            ("train.learning_rate", t.learning_rate),
+            ("train.eps", t.eps),
+            ("train.weight_decay", t.weight_decay),
+            ("train.clip", t.clip),
+        ];
+        match amounts.iter().find(|(_, v)| !(v.is_finite() && *v >= 0.0)) {
+            Some((key, value)) => {
+                Err(Error::config(*key, format!("expected a finite number >= 0, got {value}")))
+            }
+            None => Ok(()),
+        }
+    }
+}

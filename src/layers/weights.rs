@@ -1,0 +1,115 @@
+//! The trainable variables of a model, by name.
+//!
+//! Candle's `VarMap` draws from a generator that cannot be seeded and iterates in random
+//! order. Here each variable's values depend on (seed, name) alone, and the order is the
+//! names'.
+
+use crate::random::Key;
+use candle_core::{DType, Device, Result, Shape, Tensor, Var, bail};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Cheap to clone; clones share the variables.
+#[derive(Clone)]
+pub struct Weights {
+    seed: Key,
+    vars: Arc<Mutex<BTreeMap<String, Var>>>,
+}
+
+impl Weights {
+    pub fn new(seed: u64) -> Self {
+        Self { seed: Key::new(seed).named("weights"), vars: Arc::default() }
+    }
+
+    /// A builder that makes variables on first use and hands them out afterwards.
+    pub fn builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(self.clone()), dtype, device.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Var>> {
+        self.vars.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All variables, in the order of their names.
+    pub fn vars(&self) -> BTreeMap<String, Var> {
+        self.lock().clone()
+    }
+
+    /// Number of trainable values.
+    pub fn count(&self) -> usize {
+        self.lock().values().map(|v| v.elem_count()).sum()
+    }
+
+    /// Overwrites the values of all variables; `values` must have the same names and
+    /// shapes.
+    pub fn set(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
+        let vars = self.lock();
+        if let Some(name) = values.keys().find(|name| !vars.contains_key(*name)) {
+            bail!("the model has no weight `{name}`");
+        }
+        for (name, var) in vars.iter() {
+            let Some(value) = values.get(name) else { bail!("weight `{name}` is missing") };
+            if value.dims() != var.dims() {
+                bail!("weight `{name}` has shape {:?}, expected {:?}", value.dims(), var.dims());
+            }
+            var.set(&value.to_dtype(var.dtype())?.to_device(var.device())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A draw from a normal distribution by Box and Muller's transform.
+pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    // 1 - u lies in (0, 1], so the logarithm is finite.
+    let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+impl SimpleBackend for Weights {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        init: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
+        if let Some(var) = self.lock().get(name) {
+            if var.shape() != &shape {
+                bail!("weight `{name}` has shape {:?}, asked as {shape:?}", var.shape());
+            }
+            return Ok(var.as_tensor().clone());
+        }
+        let mut rng = self.seed.named(name).stream();
+        let count = shape.elem_count();
+        let mut fill = |draw: &mut dyn FnMut(&mut ChaCha8Rng) -> f64| -> Vec<f64> {
+            (0..count).map(|_| draw(&mut rng)).collect()
+        };
+        let values = match init {
+            Init::Const(c) => vec![c; count],
+            Init::Uniform { lo, up } => fill(&mut |rng| rng.random_range(lo..up)),
+            Init::Randn { mean, stdev } => fill(&mut |rng| mean + stdev * normal(rng)),
+            Init::Kaiming { .. } => bail!("weight `{name}`: give Uniform or Randn bounds instead"),
+        };
+        let values = Tensor::from_vec(values, shape, &Device::Cpu)?;
+        let var = Var::from_tensor(&values.to_dtype(dtype)?.to_device(device)?)?;
+        let tensor = var.as_tensor().clone();
+        self.lock().insert(name.to_string(), var);
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, _dtype: DType, _device: &Device) -> Result<Tensor> {
+        match self.lock().get(name) {
+            Some(var) => Ok(var.as_tensor().clone()),
+            None => bail!("the model has no weight `{name}`"),
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.lock().contains_key(name)
+    }
+}

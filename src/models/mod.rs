@@ -1,0 +1,8 @@
+//! Models: the LRA encoder around an attention, from token ids to class scores.
+
+mod block;
+mod classifier;
+mod embedding;
+mod head;
+
+pub use classifier::Classifier;

@@ -1,0 +1,24 @@
+//! Training: from batches and a model to weights, events and a record.
+//!
+//! - `trainer`: the loop, its checkpoints and its end
+//! - `gradient`: loss and gradients of a batch, in micro-batches
+//! - `optimiser`, `schedule`: AdamW with open state, and LRA's learning rates
+//! - `evaluate`: loss and accuracy over a split
+//! - `state`, `checkpoint`, `tensors`: what is kept between sittings, and its files
+
+mod checkpoint;
+mod evaluate;
+mod gradient;
+mod optimiser;
+mod schedule;
+mod state;
+mod tensors;
+mod trainer;
+
+pub use checkpoint::{Checkpoint, latest, load, prune};
+pub use evaluate::evaluate;
+pub use gradient::{Gradients, gradients, score};
+pub use optimiser::{AdamW, Moments};
+pub use schedule::learning_rate;
+pub use tensors::{load_weights, save_weights};
+pub use trainer::{Job, train};

@@ -1,0 +1,183 @@
+//! Adam (Kingma and Ba 2015) with decoupled weight decay (Loshchilov and Hutter 2019) on
+//! every variable, as LRA trains: with t = step + 1,
+//! `m = b1 m + (1-b1) g`, `v = b2 v + (1-b2) g²`,
+//! `p -= lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps) + lr wd p`.
+//!
+//! Moments and step are open, so a run can be resumed exactly.
+
+use crate::config::TrainSection;
+use crate::ops::cpu::{Real, contiguous, dtype, fused, simd, with_real};
+use candle_core::{CpuStorage, InplaceOpN, Layout, Result, Tensor, Var};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+
+/// First and second moments of a variable.
+pub struct Moments {
+    pub first: Var,
+    pub second: Var,
+}
+
+/// The optimiser's state: moments by the variable's name.
+pub struct AdamW {
+    vars: BTreeMap<String, Var>,
+    moments: BTreeMap<String, Moments>,
+}
+
+impl AdamW {
+    pub fn new(vars: BTreeMap<String, Var>) -> Result<Self> {
+        let zeros = |var: &Var| Var::from_tensor(&var.as_tensor().zeros_like()?);
+        let moments = |(name, var): (&String, &Var)| {
+            Ok((name.clone(), Moments { first: zeros(var)?, second: zeros(var)? }))
+        };
+        let moments = vars.iter().map(moments).collect::<Result<_>>()?;
+        Ok(Self { vars, moments })
+    }
+
+    pub fn vars(&self) -> &BTreeMap<String, Var> {
+        &self.vars
+    }
+
+    pub fn moments(&self) -> &BTreeMap<String, Moments> {
+        &self.moments
+    }
+
+    /// One update. `step` counts the updates before this one; `scale` multiplies every
+    /// gradient first (clipping).
+    pub fn update(
+        &mut self,
+        train: &TrainSection,
+        step: u64,
+        rate: f64,
+        scale: f64,
+        gradients: &BTreeMap<String, Tensor>,
+    ) -> Result<()> {
+        for (name, var) in &self.vars {
+            let (Some(gradient), Some(moments)) = (gradients.get(name), self.moments.get(name))
+            else {
+                candle_core::bail!("weight `{name}` has no gradient")
+            };
+            let t = (step + 1) as f64;
+            let rule = Rule {
+                scale,
+                rate,
+                beta1: train.beta1,
+                beta2: train.beta2,
+                eps: train.eps,
+                decay: train.weight_decay,
+                correct1: 1.0 - train.beta1.powf(t),
+                correct2: 1.0 - train.beta2.powf(t),
+            };
+            rule.apply(var, moments, &gradient.contiguous()?)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Rule {
+    scale: f64,
+    rate: f64,
+    beta1: f64,
+    beta2: f64,
+    eps: f64,
+    decay: f64,
+    correct1: f64,
+    correct2: f64,
+}
+
+impl Rule {
+    fn apply(self, var: &Var, moments: &Moments, gradient: &Tensor) -> Result<()> {
+        let Moments { first, second } = moments;
+        if fused(var) {
+            first.inplace_op2(gradient, &Moment { keep: self.beta1, rule: self, square: false })?;
+            second.inplace_op2(gradient, &Moment { keep: self.beta2, rule: self, square: true })?;
+            return var.inplace_op3(first, second, &self);
+        }
+        let g = (gradient * self.scale)?;
+        first.set(&((first.as_tensor() * self.beta1)? + (&g * (1.0 - self.beta1))?)?)?;
+        second.set(&((second.as_tensor() * self.beta2)? + (g.sqr()? * (1.0 - self.beta2))?)?)?;
+        let root = ((second.as_tensor() / self.correct2)?.sqrt()? + self.eps)?;
+        let step = ((first.as_tensor() / self.correct1)? / root)?;
+        let kept = (var.as_tensor() * (1.0 - self.rate * self.decay))?;
+        var.set(&(kept - (step * self.rate)?)?)
+    }
+}
+
+/// `m = keep m + (1 - keep) x`, x the scaled gradient or its square.
+struct Moment {
+    keep: f64,
+    rule: Rule,
+    square: bool,
+}
+
+const BLOCK: usize = 1 << 14;
+
+/// The elements of the operand that is written.
+fn writable<'a, T: Real>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [T]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        candle_core::bail!("optimiser state must be contiguous, got {layout:?}")
+    };
+    match T::elements(storage) {
+        Some(elements) => Ok(&mut elements[start..end]),
+        None => candle_core::bail!("optimiser state of another type than the weights"),
+    }
+}
+
+impl InplaceOpN<1> for Moment {
+    fn name(&self) -> &'static str {
+        "adam-moment"
+    }
+
+    fn cpu_fwd(
+        &self,
+        m: &mut CpuStorage,
+        lm: &Layout,
+        [(g, lg)]: [(&CpuStorage, &Layout); 1],
+    ) -> Result<()> {
+        with_real!(dtype(m), T => {
+            let (keep, scale) = (T::of(self.keep), T::of(self.rule.scale));
+            let add = T::of(1.0 - self.keep);
+            let g = contiguous::<T>(g, lg)?;
+            let m = writable::<T>(m, lm)?;
+            m.par_chunks_mut(BLOCK).zip(g.par_chunks(BLOCK)).for_each(|(m, g)| {
+                simd(#[inline(always)] || {
+                    for (m, &g) in m.iter_mut().zip(g) {
+                        let x = g * scale;
+                        *m = *m * keep + add * if self.square { x * x } else { x };
+                    }
+                })
+            });
+            Ok(())
+        })
+    }
+}
+
+impl InplaceOpN<2> for Rule {
+    fn name(&self) -> &'static str {
+        "adam-update"
+    }
+
+    fn cpu_fwd(
+        &self,
+        p: &mut CpuStorage,
+        lp: &Layout,
+        [(m, lm), (v, lv)]: [(&CpuStorage, &Layout); 2],
+    ) -> Result<()> {
+        with_real!(dtype(p), T => {
+            let (m, v) = (contiguous::<T>(m, lm)?, contiguous::<T>(v, lv)?);
+            let kept = T::of(1.0 - self.rate * self.decay);
+            let (rate, eps) = (T::of(self.rate / self.correct1), T::of(self.eps));
+            let unbias = T::of(1.0 / self.correct2);
+            let p = writable::<T>(p, lp)?;
+            let moments = m.par_chunks(BLOCK).zip(v.par_chunks(BLOCK));
+            p.par_chunks_mut(BLOCK).zip(moments).for_each(|(p, (m, v))| {
+                simd(#[inline(always)] || {
+                    for (p, (&m, &v)) in p.iter_mut().zip(m.iter().zip(v)) {
+                        *p = *p * kept - rate * m / ((v * unbias).sqrt() + eps);
+                    }
+                })
+            });
+            Ok(())
+        })
+    }
+}

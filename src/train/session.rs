@@ -1,0 +1,146 @@
+//! One run from a resolved configuration to its record: data, model, folder, training.
+
+use super::trainer::{Job, Outcome, train};
+use crate::attention::Variant;
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::layers::Weights;
+use crate::measure::{self, Stop, Timer};
+use crate::models::Classifier;
+use crate::progress::Progress;
+use crate::records::{DataRecord, RECORD_VERSION, Record, RunFolder, Status};
+use crate::tasks::{Dataset, Places, Task};
+use candle_core::Device;
+use std::path::Path;
+
+/// What a run is given beside its configuration; none of it changes its numbers.
+pub struct Setting<'a> {
+    pub task: &'a dyn Task,
+    pub variant: &'a Variant,
+    pub places: &'a Places,
+    pub folder: &'a Path,
+    pub device: &'a Device,
+    pub progress: &'a Progress,
+    pub stop: &'a Stop,
+}
+
+/// Autograd walks and drops its graph by recursion.
+const STACK: usize = 1 << 30;
+
+/// Runs, or goes on with, the training that `folder` belongs to. The record is written
+/// whatever happened once training had begun.
+pub fn run(config: &RunConfig, setting: &Setting) -> Result<Record> {
+    std::thread::scope(|scope| {
+        let work = || run_here(config, setting);
+        let thread = std::thread::Builder::new().name("train".into()).stack_size(STACK);
+        let started = thread.spawn_scoped(scope, work);
+        let started = started.map_err(|source| Error::Io {
+            action: "start",
+            path: "the training thread".into(),
+            source,
+        })?;
+        started.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
+    let Setting { task, variant, places, progress, .. } = *setting;
+    let json = serde_json::to_value(config).map_err(candle_core::Error::wrap)?;
+    let folder = RunFolder::open(setting.folder, &json)?;
+    if let Some(record) = folder.read_record()? {
+        if matches!(record.status, Status::Done | Status::Diverged) {
+            progress.say("this run has ended before; remove its folder to run it again");
+            return Ok(record);
+        }
+    }
+    let mut environment =
+        measure::observe(setting.device, config.run.dtype.candle(), rayon::current_num_threads());
+    let timer = Timer::new(setting.device);
+    let data = task.load(&config.data, places, progress)?;
+    if config.model.length > data.max_length {
+        let message = format!(
+            "{} is above the maximum of {} tokens that task {} has",
+            config.model.length, data.max_length, config.run.task
+        );
+        return Err(Error::config("model.length", message));
+    }
+    let (model, weights) = build(config, variant, &data, setting.device)?;
+    let job = Job {
+        config,
+        data: &data,
+        device: setting.device,
+        model: &model,
+        weights: &weights,
+        folder: &folder,
+        progress,
+        stop: setting.stop,
+        timer,
+    };
+    let (outcome, result) = train(job);
+    measure::finish(&mut environment);
+    let (status, reason) = match &result {
+        Ok(()) => (Status::Done, None),
+        Err(error @ Error::Interrupted(_)) => (Status::Interrupted, Some(error.to_string())),
+        Err(error @ Error::Diverged { .. }) => (Status::Diverged, Some(error.to_string())),
+        Err(error @ Error::OutOfMemory(_)) => (Status::OutOfMemory, Some(error.to_string())),
+        Err(error) => (Status::Failed, Some(error.to_string())),
+    };
+    let Outcome { steps, evaluations, final_metrics, speed, memory, wall } = outcome;
+    let record = Record {
+        version: RECORD_VERSION,
+        status,
+        reason,
+        task: config.run.task.clone(),
+        model: config.run.model.clone(),
+        preset: config.run.preset.clone(),
+        seed: config.run.seed,
+        config: json,
+        data: describe(&data),
+        parameters: weights.count() as u64,
+        steps,
+        selection: config.train.selection,
+        final_metrics,
+        evaluations,
+        speed,
+        memory,
+        wall,
+        environment,
+    };
+    folder.finish(&record)?;
+    result.map(|()| record)
+}
+
+/// The model of a configuration and its weights, drawn from the run's seed.
+pub fn build(
+    config: &RunConfig,
+    variant: &Variant,
+    data: &Dataset,
+    device: &Device,
+) -> Result<(Classifier, Weights)> {
+    let weights = Weights::new(config.run.seed);
+    let sizes = (data.vocabulary, data.classes);
+    let kind = (config.run.dtype.candle(), device);
+    let model =
+        Classifier::new(&config.model, variant, &config.attention, sizes, &weights, kind)?;
+    Ok((model, weights))
+}
+
+fn describe(data: &Dataset) -> DataRecord {
+    let mut counts = vec![0u64; data.classes];
+    for i in 0..data.test.len() {
+        if let Some(count) = counts.get_mut(data.test.label(i) as usize) {
+            *count += 1;
+        }
+    }
+    let most = counts.iter().copied().max().unwrap_or(0);
+    DataRecord {
+        source: data.source.clone(),
+        version: data.version,
+        checksum: data.checksum.clone(),
+        train: data.train.len() as u64,
+        validation: data.validation.len() as u64,
+        test: data.test.len() as u64,
+        classes: data.classes as u32,
+        majority: most as f64 / data.test.len().max(1) as f64,
+    }
+}
