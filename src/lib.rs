@@ -1,8 +1,12 @@
 //! `lra`: the Long Range Arena in one binary.
 
+pub mod atomic;
+pub mod cli;
+pub mod data;
 pub mod error;
 pub mod progress;
 pub mod random;
 pub mod records;
+pub mod tasks;
 
 pub use error::{Error, Result};
