@@ -1,0 +1,130 @@
+//! Prepared data: a folder of the cache with one packed file per split.
+//!
+//! The folder's name is a hash of everything the examples depend on, so what is in it
+//! is right or damaged, never out of date. Files are verified in full when opened and
+//! written by renaming, so processes that prepare the same folder at once write the
+//! same bytes and end well.
+
+use super::{Examples, PACKED_VERSION, Split, packed};
+use crate::atomic::{TEMPORARY, write_atomic};
+use crate::error::{Error, IoContext, Result};
+use crate::progress::Progress;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Names of the splits, in the order they are kept everywhere.
+pub const SPLITS: [&str; 3] = ["train", "validation", "test"];
+
+/// What a prepared folder holds: `about.json`, for people and for `lra data list`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    pub task: String,
+    /// `generated`, or the path the official files were read from.
+    pub source: String,
+    pub version: u32,
+    /// Everything else the examples depend on; with the above, what names the folder.
+    pub inputs: serde_json::Value,
+}
+
+impl About {
+    fn key(&self) -> String {
+        // Field order is fixed, so equal inputs give equal text.
+        let text = format!(
+            "{}\0{}\0{}\0{PACKED_VERSION}\0{}",
+            self.task, self.source, self.version, self.inputs
+        );
+        let hash = format!("{:x}", Sha256::digest(text));
+        hash[..16].to_string()
+    }
+}
+
+/// The folder in `cache` for data described by `about`.
+pub fn prepared_folder(cache: &Path, about: &About) -> PathBuf {
+    let kind = if about.source == "generated" { "generated" } else { "official" };
+    cache.join(&about.task).join(format!("{kind}-{}", about.key()))
+}
+
+/// Opens the prepared splits, or builds them first: train, validation, test.
+pub fn open_or_build(
+    cache: &Path,
+    about: &About,
+    progress: &Progress,
+    build: impl FnOnce() -> Result<[Examples; 3]>,
+) -> Result<[Split; 3]> {
+    let folder = prepared_folder(cache, about);
+    match open(&folder) {
+        Ok(splits) => return Ok(splits),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error @ Error::Data { .. }) => progress.say(&format!("{error}; preparing it again")),
+        Err(error) => return Err(error),
+    }
+    let start = Instant::now();
+    fs::create_dir_all(&folder)
+        .at("keep prepared data (LRA_CACHE chooses another folder) in", &folder)?;
+    remove_leftovers(&folder);
+    let built = build()?;
+    for (examples, name) in built.iter().zip(SPLITS) {
+        write_atomic(&file(&folder, name), |out| packed::write(examples, out))?;
+    }
+    write_atomic(&folder.join("about.json"), |out| {
+        serde_json::to_writer_pretty(&mut *out, about)?;
+        out.write_all(b"\n")
+    })?;
+    drop(built);
+    let splits = open(&folder)?;
+    progress.say(&format!(
+        "prepared {} ({}) in {:.1} s: {}",
+        about.task,
+        splits.each_ref().map(|s| s.len().to_string()).join(" + "),
+        start.elapsed().as_secs_f64(),
+        folder.display()
+    ));
+    Ok(splits)
+}
+
+fn file(folder: &Path, split: &str) -> PathBuf {
+    folder.join(format!("{split}.packed"))
+}
+
+fn open(folder: &Path) -> Result<[Split; 3]> {
+    let [train, validation, test] = SPLITS.map(|name| file(folder, name));
+    Ok([Split::open(&train)?, Split::open(&validation)?, Split::open(&test)?])
+}
+
+/// SHA-256, hex, over the packed examples of all splits.
+pub fn checksum(splits: &[Split; 3]) -> String {
+    let mut hash = Sha256::new();
+    splits.iter().for_each(|split| hash.update(split.digest()));
+    format!("{:x}", hash.finalize())
+}
+
+/// Every prepared folder of `task` in `cache`, with its splits or why they cannot be used.
+pub fn prepared(cache: &Path, task: &str) -> Vec<(PathBuf, About, Result<[Split; 3]>)> {
+    let Ok(entries) = fs::read_dir(cache.join(task)) else { return Vec::new() };
+    let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    folders.sort();
+    let described = folders.into_iter().filter_map(|folder| {
+        let text = fs::read(folder.join("about.json")).ok()?;
+        let about = serde_json::from_slice(&text).ok()?;
+        let splits = open(&folder);
+        Some((folder, about, splits))
+    });
+    described.collect()
+}
+
+/// Removes what a killed process left half written. A day old, so that nothing which
+/// another process is writing now is touched; failing to remove costs only space.
+fn remove_leftovers(folder: &Path) {
+    const OLD: Duration = Duration::from_secs(24 * 3600);
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_string_lossy().ends_with(TEMPORARY);
+        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+        if ours && age.is_some_and(|age| age > OLD) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
