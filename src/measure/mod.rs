@@ -1,0 +1,18 @@
+//! The meters: speed, memory, where the time went and what machine it was.
+//!
+//! Speed is taken in windows after a warm-up, with evaluation, checkpoints and waiting for
+//! data left out ([`Timer`]). Memory has two meters on a CPU: live heap bytes, exact and
+//! repeatable ([`Counting`]), and what the kernel saw resident ([`peak_resident`]).
+
+mod alloc;
+mod date;
+pub mod environment;
+mod memory;
+mod signals;
+mod speed;
+mod windows;
+
+pub use alloc::{Counting, live, peak_live, reset_peak_live};
+pub use memory::{peak_resident, reset_peak_resident, total_memory};
+pub use signals::Stop;
+pub use speed::{Phase, Timer};
