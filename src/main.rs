@@ -1,25 +1,10 @@
-//! Parses, dispatches, and turns an error into a line and an exit code.
+//! The `lra` binary: the library's command line with the built-in attentions.
 
-use clap::Parser;
-use lra::cli::{Cli, Command, data};
-use lra::progress::Progress;
-use std::io::Write;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: lra::measure::Counting = lra::measure::Counting;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let progress = Progress::new(cli.quiet);
-    let result = match &cli.command {
-        Command::Data(args) => data::run(args, &progress),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    lra::cli::main(&lra::attention::Registry::builtin())
 }

@@ -1,6 +1,7 @@
 //! `lra data`: prepare, verify, export and look at the tasks' data.
 
 use super::out;
+use crate::config::Card;
 use crate::data::{Split, checksum, places, prepared};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -97,7 +98,7 @@ impl Chosen {
     /// The task, its data options and its places.
     fn resolve(&self) -> Result<(&'static dyn Task, toml::Table, Places)> {
         let task = tasks::find(&self.task)?;
-        let mut options = tasks::data_options(task)?;
+        let mut options = Card::of(task)?.data;
         for setting in &self.set {
             let (key, value) = parse_setting(setting)?;
             options.insert(key, value);

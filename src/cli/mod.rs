@@ -1,22 +1,70 @@
 //! The command line: one verb, one file.
 
-pub mod data;
+mod completions;
+mod data;
+mod estimate;
+mod list;
 mod out;
+mod run;
 
+use crate::attention::Registry;
+use crate::error::Error;
+use crate::progress::Progress;
 use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
 
+/// Long Range Arena: accuracy, speed and memory of efficient attentions, measured the right way.
 #[derive(Debug, Parser)]
 #[command(name = "lra", version, about)]
-pub struct Cli {
+struct Cli {
     /// Say nothing but results and errors
     #[arg(short, long, global = true)]
-    pub quiet: bool,
+    quiet: bool,
     #[command(subcommand)]
-    pub command: Command,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+enum Command {
+    /// Train and evaluate one model on one task
+    Run(run::RunArgs),
     /// Prepare, verify, export and look at the tasks' data
     Data(data::DataArgs),
+    /// List models, tasks and presets
+    List(list::ListArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// The whole program, with the attentions of `registry`. Parses this process's
+/// arguments, and turns an error into a line on standard error and an exit code
+/// (see [`crate::error`]).
+pub fn main(registry: &Registry) -> ExitCode {
+    let cli = Cli::parse();
+    let progress = Progress::new(cli.quiet);
+    let result = match &cli.command {
+        Command::Run(args) => run::run(args, registry, &progress),
+        Command::Data(args) => data::run(args, &progress),
+        Command::List(args) => list::run(args, registry),
+        Command::Completions(args) => completions::run::<Cli>(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Starts the thread pool that all parallel work uses.
+fn start_threads(threads: Option<usize>) -> Result<(), Error> {
+    let threads = match threads {
+        Some(0) => return Err(Error::usage("--threads 0: expected at least 1")),
+        Some(threads) => threads,
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    pool.map_err(|error| Error::usage(format!("--threads {threads}: {error}")))
 }

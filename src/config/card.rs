@@ -1,6 +1,7 @@
 //! Task cards: what `tasks/*.toml` say about a task and its presets.
 
 use crate::error::{Error, Result};
+use crate::tasks::Task;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,6 +12,11 @@ pub struct Card {
     pub name: String,
     pub title: String,
     pub description: String,
+    /// Token ids, padding included.
+    pub vocabulary: usize,
+    pub classes: usize,
+    /// Mean length of an example, in tokens.
+    pub mean_length: usize,
     #[serde(default)]
     pub data: toml::Table,
     presets: BTreeMap<String, Preset>,
@@ -46,6 +52,16 @@ impl Card {
             let column = before.rsplit('\n').next().map_or(0, str::len) as u64 + 1;
             Error::data_at(place, line, Some(column), error.message())
         })
+    }
+
+    /// The card of a task.
+    pub fn of(task: &dyn Task) -> Result<Self> {
+        Self::parse(task.card(), Path::new(&format!("tasks/{}.toml", task.name())))
+    }
+
+    /// What a preset is, in one line.
+    pub fn describe(&self, preset: &str) -> &str {
+        self.presets.get(preset).map_or("", |p| &p.description)
     }
 
     pub fn presets(&self) -> impl Iterator<Item = PresetInfo<'_>> {

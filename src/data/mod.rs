@@ -7,14 +7,17 @@
 //! - `packed`: the file format, and its verification
 //! - `split`: read access, from a mapped file or from memory
 //! - `prepared`: open what is prepared, or build it; what is known about it
+//! - `batch`: the order of examples, and padded batches of them
 //! - `places`: where official files are looked for and where the cache is
 
+mod batch;
 mod examples;
 mod packed;
 mod places;
 mod prepared;
 mod split;
 
+pub use batch::{Batch, Order};
 pub use examples::Examples;
 pub use packed::PACKED_VERSION;
 pub use places::{Places, places};

@@ -6,7 +6,7 @@
 //! same bytes and end well.
 
 use super::{Examples, PACKED_VERSION, Split, packed};
-use crate::atomic::{TEMPORARY, write_atomic};
+use crate::atomic::{is_leftover, write_atomic};
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use serde::{Deserialize, Serialize};
@@ -121,7 +121,7 @@ fn remove_leftovers(folder: &Path) {
     const OLD: Duration = Duration::from_secs(24 * 3600);
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        let ours = entry.file_name().to_string_lossy().ends_with(TEMPORARY);
+        let ours = is_leftover(&entry.file_name());
         let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
         if ours && age.is_some_and(|age| age > OLD) {
             let _ = fs::remove_file(entry.path());

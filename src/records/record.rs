@@ -2,6 +2,7 @@
 //!
 //! Reports and checks read these and nothing else, so everything they show is here.
 
+use super::float::or_nan;
 use serde::{Deserialize, Serialize};
 
 /// Raised when a field changes meaning; a reader refuses a newer one.
@@ -84,6 +85,7 @@ pub struct FinalMetrics {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Mean cross-entropy in nats.
+    #[serde(deserialize_with = "or_nan")]
     pub loss: f64,
     /// Share of correct answers, 0 to 1.
     pub accuracy: f64,
@@ -94,6 +96,7 @@ pub struct Metrics {
 pub struct Evaluation {
     pub step: u64,
     /// Mean training loss since the previous evaluation, in nats.
+    #[serde(deserialize_with = "or_nan")]
     pub train_loss: f64,
     pub validation: Metrics,
 }
@@ -137,6 +140,21 @@ pub struct Wall {
     pub evaluate: f64,
     pub checkpoint: f64,
     pub total: f64,
+}
+
+impl std::ops::Add for Wall {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            prepare_data: self.prepare_data + other.prepare_data,
+            train: self.train + other.train,
+            wait_data: self.wait_data + other.wait_data,
+            evaluate: self.evaluate + other.evaluate,
+            checkpoint: self.checkpoint + other.checkpoint,
+            total: self.total + other.total,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -1,10 +1,8 @@
 //! Tasks: what is to be classified. One file (or folder) per task, one line here.
 
 pub mod listops;
-mod options;
 
 pub use crate::data::Places;
-pub use options::parse_options;
 
 use crate::data::Split;
 use crate::error::{Error, Result};
@@ -48,6 +46,8 @@ pub struct Dataset {
     /// Number of distinct token ids, padding (0) included.
     pub vocabulary: usize,
     pub classes: usize,
+    /// No example is longer, in tokens.
+    pub max_length: usize,
     /// `generated`, or the path the official files were read from.
     pub source: String,
     /// Changes whenever the examples do.
@@ -83,15 +83,4 @@ pub fn find(name: &str) -> Result<&'static dyn Task> {
         let known: Vec<_> = all().iter().map(|task| task.name()).collect();
         Error::usage(format!("no task `{}`; known: {}", name.escape_debug(), known.join(", ")))
     })
-}
-
-/// The `[data]` table of a task's card: its data options' defaults.
-pub fn data_options(task: &dyn Task) -> Result<toml::Table> {
-    let file = || format!("tasks/{}.toml", task.name());
-    let card: toml::Table = task.card().parse().map_err(|e| Error::data(file(), format!("{e}")))?;
-    match card.get("data") {
-        Some(toml::Value::Table(options)) => Ok(options.clone()),
-        None => Ok(toml::Table::new()),
-        Some(_) => Err(Error::data(file(), "`data` is no table; expected `[data]`")),
-    }
 }

@@ -1,5 +1,6 @@
 //! Training: from batches and a model to weights, events and a record.
 //!
+//! - `session`: one run from its configuration to its record
 //! - `trainer`: the loop, its checkpoints and its end
 //! - `gradient`: loss and gradients of a batch, in micro-batches
 //! - `optimiser`, `schedule`: AdamW with open state, and LRA's learning rates
@@ -11,6 +12,7 @@ mod evaluate;
 mod gradient;
 mod optimiser;
 mod schedule;
+mod session;
 mod state;
 mod tensors;
 mod trainer;
@@ -20,5 +22,5 @@ pub use evaluate::evaluate;
 pub use gradient::{Gradients, gradients, score};
 pub use optimiser::{AdamW, Moments};
 pub use schedule::learning_rate;
+pub use session::{Setting, build, micro_batch, run};
 pub use tensors::{load_weights, save_weights};
-pub use trainer::{Job, train};

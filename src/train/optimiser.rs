@@ -7,7 +7,7 @@
 
 use crate::config::TrainSection;
 use crate::ops::cpu::{Real, contiguous, dtype, fused, simd, with_real};
-use candle_core::{CpuStorage, InplaceOpN, Layout, Result, Tensor, Var};
+use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -123,17 +123,12 @@ fn writable<'a, T: Real>(storage: &'a mut CpuStorage, layout: &Layout) -> Result
     }
 }
 
-impl InplaceOpN<1> for Moment {
+impl InplaceOp2 for Moment {
     fn name(&self) -> &'static str {
         "adam-moment"
     }
 
-    fn cpu_fwd(
-        &self,
-        m: &mut CpuStorage,
-        lm: &Layout,
-        [(g, lg)]: [(&CpuStorage, &Layout); 1],
-    ) -> Result<()> {
+    fn cpu_fwd(&self, m: &mut CpuStorage, lm: &Layout, g: &CpuStorage, lg: &Layout) -> Result<()> {
         with_real!(dtype(m), T => {
             let (keep, scale) = (T::of(self.keep), T::of(self.rule.scale));
             let add = T::of(1.0 - self.keep);
@@ -152,7 +147,7 @@ impl InplaceOpN<1> for Moment {
     }
 }
 
-impl InplaceOpN<2> for Rule {
+impl InplaceOp3 for Rule {
     fn name(&self) -> &'static str {
         "adam-update"
     }
@@ -161,7 +156,10 @@ impl InplaceOpN<2> for Rule {
         &self,
         p: &mut CpuStorage,
         lp: &Layout,
-        [(m, lm), (v, lv)]: [(&CpuStorage, &Layout); 2],
+        m: &CpuStorage,
+        lm: &Layout,
+        v: &CpuStorage,
+        lv: &Layout,
     ) -> Result<()> {
         with_real!(dtype(p), T => {
             let (m, v) = (contiguous::<T>(m, lm)?, contiguous::<T>(v, lv)?);

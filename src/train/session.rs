@@ -64,7 +64,7 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
         );
         return Err(Error::config("model.length", message));
     }
-    let (model, weights) = build(config, variant, &data, setting.device)?;
+    let (model, weights) = build(config, variant, (data.vocabulary, data.classes), setting.device)?;
     let job = Job {
         config,
         data: &data,
@@ -106,22 +106,21 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
         wall,
         environment,
     };
-    folder.finish(&record)?;
+    folder.write_record(&record)?;
     result.map(|()| record)
 }
 
-/// The model of a configuration and its weights, drawn from the run's seed.
+/// The model of a configuration and its weights, drawn from the run's seed. `sizes` are
+/// those of the vocabulary and the classes.
 pub fn build(
     config: &RunConfig,
     variant: &Variant,
-    data: &Dataset,
+    sizes: (usize, usize),
     device: &Device,
 ) -> Result<(Classifier, Weights)> {
     let weights = Weights::new(config.run.seed);
-    let sizes = (data.vocabulary, data.classes);
     let kind = (config.run.dtype.candle(), device);
-    let model =
-        Classifier::new(&config.model, variant, &config.attention, sizes, &weights, kind)?;
+    let model = Classifier::new(&config.model, variant, &config.attention, sizes, &weights, kind)?;
     Ok((model, weights))
 }
 
@@ -143,4 +142,22 @@ fn describe(data: &Dataset) -> DataRecord {
         classes: data.classes as u32,
         majority: most as f64 / data.test.len().max(1) as f64,
     }
+}
+
+/// Examples per forward pass when none are asked for: as many as cost no more than about
+/// a second of two CPU cores, so that a stop is heard soon and memory stays small. A
+/// function of the configuration alone, so that every machine takes the same.
+pub fn micro_batch(
+    config: &RunConfig,
+    variant: &Variant,
+    sizes: (usize, usize),
+    device: &Device,
+) -> Result<usize> {
+    const FLOPS: f64 = 1e11;
+    if !device.is_cpu() {
+        return Ok(config.train.batch);
+    }
+    let (model, _) = build(config, variant, sizes, &Device::Cpu)?;
+    let example = 3.0 * model.cost(config.model.length).flops;
+    Ok(((FLOPS / example.max(1.0)) as usize).clamp(1, config.train.batch))
 }

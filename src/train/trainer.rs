@@ -21,6 +21,7 @@ use crate::records::{
     Evaluation, Event, Events, FinalMetrics, Memory, Metrics, RunFolder, Selection, Speed, Wall,
 };
 use crate::tasks::Dataset;
+use candle_core::Device;
 use std::collections::BTreeMap;
 
 /// Checkpoints kept beside the best one.
@@ -30,6 +31,7 @@ const KEEP: usize = 2;
 pub struct Job<'a> {
     pub config: &'a RunConfig,
     pub data: &'a Dataset,
+    pub device: &'a Device,
     pub model: &'a Classifier,
     pub weights: &'a Weights,
     pub folder: &'a RunFolder,
@@ -58,7 +60,6 @@ struct Trainer<'a> {
     state: State,
     /// The step of the newest checkpoint.
     saved: Option<u64>,
-    before: Wall,
 }
 
 /// Trains, or goes on training, and evaluates. The outcome is told in every case.
@@ -78,11 +79,11 @@ pub fn train(job: Job) -> (Outcome, Result<()>) {
 }
 
 impl<'a> Trainer<'a> {
-    fn start(job: Job<'a>) -> Result<Self> {
+    fn start(mut job: Job<'a>) -> Result<Self> {
         let optimiser = AdamW::new(job.weights.vars())?;
         let folder = job.folder.checkpoints();
-        let device = job.config.candle_device()?;
-        let (found, warnings) = checkpoint::latest(&folder, &device)?;
+        let device = job.device;
+        let (found, warnings) = checkpoint::latest(&folder, device)?;
         warnings.iter().for_each(|line| job.progress.say(line));
         let saved = found.as_ref().map(|c| c.step);
         let state = match found {
@@ -100,8 +101,8 @@ impl<'a> Trainer<'a> {
         }
         let order = Order::new(job.config.run.seed, job.data.train.len());
         measure::reset_peaks();
-        let before = state.wall;
-        Ok(Self { job, optimiser, order, events, state, saved, before })
+        job.timer.include(state.wall);
+        Ok(Self { job, optimiser, order, events, state, saved })
     }
 
     fn run(&mut self) -> Result<FinalMetrics> {
@@ -146,7 +147,8 @@ impl<'a> Trainer<'a> {
         let asked = || stop.requested().is_some();
         let vars = self.optimiser.vars();
         let at = (config.run.seed, step);
-        let Some(found) = gradients(model, vars, &batch, config.run.micro_batch, at, &asked)? else {
+        let Some(found) = gradients(model, vars, &batch, config.run.micro_batch, at, &asked)?
+        else {
             return Ok(false);
         };
         let diverged = |what: String| Error::Diverged { step: step + 1, what };
@@ -164,7 +166,12 @@ impl<'a> Trainer<'a> {
         self.state.loss_count += 1;
         self.job.timer.step(batch.len() as u64, batch.tokens() as u64)?;
         let step = self.state.step;
-        self.events.write(&Event::Train { step, loss: found.loss, lr: rate, gradient_norm: norm })?;
+        self.events.write(&Event::Train {
+            step,
+            loss: found.loss,
+            lr: rate,
+            gradient_norm: norm,
+        })?;
         Ok(true)
     }
 
@@ -172,8 +179,9 @@ impl<'a> Trainer<'a> {
         let mean = self.state.loss_sum / self.state.loss_count.max(1) as f64;
         let rate = self.job.timer.rate().map_or(String::new(), |r| format!(", {r:.2} steps/s"));
         let last = self.state.evaluations.last();
-        let accuracy = last
-            .map_or(String::new(), |e| format!(", accuracy {:.1} %", e.validation.accuracy * 100.0));
+        let accuracy = last.map_or(String::new(), |e| {
+            format!(", accuracy {:.1} %", e.validation.accuracy * 100.0)
+        });
         bar.note(format!("loss {mean:.3}{accuracy}{rate}"));
     }
 
@@ -191,9 +199,8 @@ impl<'a> Trainer<'a> {
         self.state.evaluations.push(Evaluation { step, train_loss, validation });
         let Metrics { loss, accuracy, examples } = validation;
         self.events.write(&Event::Evaluation { step, train_loss, loss, accuracy, examples })?;
-        if let Some(Speed {
-            steps_per_second, examples_per_second, tokens_per_second, ..
-        }) = self.job.timer.speed()?
+        if let Some(Speed { steps_per_second, examples_per_second, tokens_per_second, .. }) =
+            self.job.timer.speed()?
         {
             self.events.write(&Event::Speed {
                 step,
@@ -246,14 +253,13 @@ impl<'a> Trainer<'a> {
     /// Brings times and peaks of the state up to now.
     fn observe(&mut self) {
         let state = &mut self.state;
-        state.wall = measure::sum(self.before, self.job.timer.wall());
+        state.wall = self.job.timer.wall();
         state.take_speed(self.job.timer.speed().ok().flatten());
-        let peaks = measure::peaks();
         let memory = &mut state.memory;
-        memory.peak_live = memory.peak_live.max(peaks.peak_live);
-        memory.peak_resident = memory.peak_resident.max(peaks.peak_resident);
-        let bytes = self.optimiser.vars().values().map(|v| v.elem_count() * v.dtype().size_in_bytes());
-        memory.parameters = bytes.sum::<usize>() as u64;
+        memory.peak_live = memory.peak_live.max(measure::peak_live());
+        memory.peak_resident = memory.peak_resident.max(measure::peak_resident());
+        let bytes = |v: &candle_core::Var| v.elem_count() * v.dtype().size_in_bytes();
+        memory.parameters = self.optimiser.vars().values().map(bytes).sum::<usize>() as u64;
         memory.optimiser = 2 * memory.parameters;
     }
 
@@ -266,7 +272,7 @@ impl<'a> Trainer<'a> {
         };
         if selected != self.state.step {
             let path = checkpoint::path(&self.job.folder.checkpoints(), selected);
-            let found = checkpoint::load(&path, &self.job.config.candle_device()?)?;
+            let found = checkpoint::load(&path, self.job.device)?;
             State::restore(found, self.job.weights, &self.optimiser, &path)?;
         }
         let mut of = |split: &Split, what| -> Result<Metrics> {

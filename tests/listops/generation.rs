@@ -105,7 +105,7 @@ fn the_card_agrees_with_the_code() {
     use lra::tasks::listops::{CLASSES, ListOps, VOCABULARY};
     let task = lra::tasks::find("listops").unwrap();
     let card: toml::Table = task.card().parse().unwrap();
-    let defaults = lra::tasks::data_options(&ListOps).unwrap();
+    let defaults = lra::config::Card::of(&ListOps).unwrap().data;
     assert_eq!(Options::parse(&defaults).unwrap(), Options::default());
     assert_eq!(defaults.len(), toml::Table::try_from(Options::default()).unwrap().len());
     let folder = tempfile::tempdir().unwrap();

@@ -77,6 +77,7 @@ impl Task for ListOps {
             test,
             vocabulary: VOCABULARY,
             classes: CLASSES,
+            max_length: options.max_length as usize,
             source: about.source,
             version: about.version,
             checksum,

@@ -1,6 +1,7 @@
 //! The `[data]` keys of ListOps.
 
 use super::expression::MAX_NESTING;
+use crate::config::section;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +43,7 @@ impl Default for Options {
 
 impl Options {
     pub fn parse(table: &toml::Table) -> Result<Self> {
-        let options: Self = crate::tasks::parse_options(table)?;
+        let options: Self = section("data", table)?;
         options.check()?;
         Ok(options)
     }

@@ -1,0 +1,57 @@
+//! Tells the program the git hash of its source, for its records. Without git, or outside
+//! of a checkout (a release tarball, a vendored copy), it goes without; it never fails.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the binary is made of: a change elsewhere does not make it `-dirty`.
+const SOURCES: [&str; 5] = ["src", "tasks", "Cargo.toml", "Cargo.lock", "build.rs"];
+
+fn main() {
+    for source in SOURCES {
+        watch(Path::new(source));
+    }
+    let Some(root) = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from) else { return };
+    if let Some(hash) = hash(&root) {
+        println!("cargo:rustc-env=LRA_GIT={hash}");
+    }
+}
+
+/// A watched path that is missing would make every build run this again.
+fn watch(path: &Path) {
+    if path.exists() {
+        println!("cargo:rerun-if-changed={}", path.display());
+    }
+}
+
+fn hash(root: &Path) -> Option<String> {
+    // A source folder inside somebody else's repository must not take that one's hash.
+    let top = PathBuf::from(git(root, &["rev-parse", "--show-toplevel"])?);
+    if top.canonicalize().ok()? != root.canonicalize().ok()? {
+        return None;
+    }
+    // Where HEAD points moves with a checkout, and what it points at with a commit.
+    let branch = git(root, &["symbolic-ref", "--quiet", "HEAD"]);
+    for name in [Some("HEAD"), Some("packed-refs"), branch.as_deref()].into_iter().flatten() {
+        if let Some(path) = git(root, &["rev-parse", "--git-path", name]) {
+            watch(&root.join(path));
+        }
+    }
+    let hash = git(root, &["rev-parse", "--short=12", "HEAD"])?;
+    let mut status = vec!["status", "--porcelain", "--"];
+    status.extend(SOURCES.iter().filter(|source| root.join(source).exists()));
+    let dirty = if git(root, &status)?.is_empty() { "" } else { "-dirty" };
+    Some(format!("{hash}{dirty}"))
+}
+
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new("git");
+    // Set inside git's hooks, where they name another repository or a half-made index.
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        command.env_remove(variable);
+    }
+    // Reading the status must not rewrite the index under somebody's feet.
+    let run = command.arg("--no-optional-locks").args(arguments).current_dir(root).output().ok()?;
+    run.status.success().then_some(())?;
+    Some(String::from_utf8(run.stdout).ok()?.trim().to_owned())
+}

@@ -1,0 +1,112 @@
+//! A global allocator that counts: mimalloc, which keeps the large blocks that tensors free
+//! and take again every step, with the live bytes and their high-water mark on top.
+//!
+//! The figures are of bytes asked for, so they depend on the program alone: the same run
+//! gives the same peak, to the byte, on one thread. A binary turns it on with
+//!
+//! ```
+//! #[global_allocator]
+//! static ALLOCATOR: lra::measure::Counting = lra::measure::Counting;
+//! # assert!(lra::measure::live().is_some());
+//! ```
+
+use mimalloc::MiMalloc;
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+pub struct Counting;
+
+/// A counter on cache lines of its own (two: processors fetch neighbours in pairs), so that
+/// writing the one does not slow reading the other.
+#[repr(align(128))]
+struct Line(AtomicUsize);
+
+static LIVE: Line = Line(AtomicUsize::new(0));
+static PEAK: Line = Line(AtomicUsize::new(0));
+
+#[inline]
+fn grow(bytes: usize) {
+    // All changes of one atomic are in one order, so each caller sees a total that was
+    // really reached and the greatest of them is exact.
+    let live = LIVE.0.fetch_add(bytes, Relaxed).wrapping_add(bytes);
+    if live > PEAK.0.load(Relaxed) {
+        PEAK.0.fetch_max(live, Relaxed);
+    }
+}
+
+#[inline]
+fn shrink(bytes: usize) {
+    LIVE.0.fetch_sub(bytes, Relaxed);
+}
+
+// SAFETY: every call is handed to mimalloc unchanged; counting touches no memory of theirs
+// and cannot panic or allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise is the one mimalloc asks for.
+        let block = unsafe { MiMalloc.alloc(layout) };
+        if !block.is_null() {
+            grow(layout.size());
+        }
+        block
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as in `alloc`.
+        let block = unsafe { MiMalloc.alloc_zeroed(layout) };
+        if !block.is_null() {
+            grow(layout.size());
+        }
+        block
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as in `alloc`; the block came from mimalloc.
+        unsafe { MiMalloc.dealloc(block, layout) };
+        shrink(layout.size());
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as in `dealloc`.
+        let moved = unsafe { MiMalloc.realloc(block, layout, size) };
+        if !moved.is_null() {
+            match size.checked_sub(layout.size()) {
+                Some(more) => grow(more),
+                None => shrink(layout.size() - size),
+            }
+        }
+        moved
+    }
+}
+
+/// Rust's start-up code allocates, so a peak of zero means that nobody counts.
+fn counting() -> bool {
+    PEAK.0.load(Relaxed) > 0
+}
+
+/// Live heap bytes; `None` when this binary does not count them.
+pub fn live() -> Option<u64> {
+    counting().then(|| LIVE.0.load(Relaxed) as u64)
+}
+
+/// The most live heap bytes since the start or the last [`reset_peak_live`].
+pub fn peak_live() -> Option<u64> {
+    counting().then(|| PEAK.0.load(Relaxed) as u64)
+}
+
+/// Starts the high-water mark anew from what is live now.
+pub fn reset_peak_live() {
+    if counting() {
+        PEAK.0.store(LIVE.0.load(Relaxed), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The library's own test binary does not install the allocator.
+    #[test]
+    fn uninstalled_means_no_figure() {
+        super::reset_peak_live();
+        assert_eq!((super::live(), super::peak_live()), (None, None));
+    }
+}

@@ -1,0 +1,20 @@
+//! The meters: speed, memory, where the time went and what machine it was.
+//!
+//! Speed is taken in windows after a warm-up, with evaluation, checkpoints and waiting for
+//! data left out ([`Timer`]). Memory has two meters on a CPU: live heap bytes, exact and
+//! repeatable ([`Counting`]), and what the kernel saw resident ([`peak_resident`]).
+
+mod alloc;
+mod date;
+mod environment;
+mod memory;
+mod signals;
+mod speed;
+mod windows;
+
+pub use alloc::{Counting, live, peak_live, reset_peak_live};
+pub use date::now;
+pub use environment::{finish, observe, version};
+pub use memory::{peak_resident, reset_peak_resident, reset_peaks, total_memory};
+pub use signals::Stop;
+pub use speed::{Phase, Timer};
