@@ -266,6 +266,10 @@ mod tests {
         timer.step(1, 1).unwrap();
         // The hundred seconds of the earlier sitting belong to no step of this one.
         assert_eq!(timer.speed().unwrap().unwrap().steps_per_second, 0.5);
+        // Nor does what passes while the timer is asked in another phase.
+        timer.pause(Phase::Checkpoint).unwrap();
+        fake.pass(9_000);
+        assert_eq!(timer.speed().unwrap().unwrap().steps_per_second, 0.5);
     }
 
     #[test]
