@@ -266,10 +266,18 @@ mod tests {
         timer.step(1, 1).unwrap();
         // The hundred seconds of the earlier sitting belong to no step of this one.
         assert_eq!(timer.speed().unwrap().unwrap().steps_per_second, 0.5);
-        // Nor does what passes while the timer is asked in another phase.
+    }
+
+    #[test]
+    fn a_window_stands_still_in_other_phases() {
+        let fake = Fake::default();
+        let mut timer = fake.timer(Wall::default());
+        timer.resume().unwrap();
+        fake.pass(200);
+        timer.step(1, 1).unwrap();
         timer.pause(Phase::Checkpoint).unwrap();
         fake.pass(9_000);
-        assert_eq!(timer.speed().unwrap().unwrap().steps_per_second, 0.5);
+        assert_eq!(timer.speed().unwrap().unwrap().steps_per_second, 5.0);
     }
 
     #[test]
