@@ -51,10 +51,9 @@ mod tests {
     #[test]
     fn the_peak_follows_a_large_block_and_can_be_reset() {
         const BLOCK: usize = 256 << 20;
-        let before = peak_resident().unwrap();
         let block = std::hint::black_box(vec![1u8; BLOCK]);
         let during = peak_resident().unwrap();
-        assert!(during >= before.min(during) && during > BLOCK as u64, "{before} {during}");
+        assert!(during > BLOCK as u64, "{during}");
         drop(block);
         if reset_peak_resident() {
             let after = peak_resident().unwrap();

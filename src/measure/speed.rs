@@ -272,6 +272,18 @@ mod tests {
     }
 
     #[test]
+    fn a_window_stands_still_in_other_phases() {
+        let fake = Fake::default();
+        let mut timer = fake.timer(Wall::default());
+        timer.resume().unwrap();
+        fake.pass(200);
+        timer.step(1, 1).unwrap();
+        timer.pause(Phase::Checkpoint).unwrap();
+        fake.pass(9_000);
+        assert_eq!(timer.speed().unwrap().unwrap().steps_per_second, 5.0);
+    }
+
+    #[test]
     fn an_error_inside_a_phase_ends_the_phase() {
         let fake = Fake::default();
         let mut timer = fake.timer();
