@@ -13,6 +13,7 @@ mod registry;
 mod transformer;
 
 pub use build::{Build, Projections};
+pub use performer::projection;
 pub use registry::{Registry, Variant};
 
 use crate::layers::Context;

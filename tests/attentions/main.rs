@@ -1,0 +1,8 @@
+//! The battery over the registry, and each variant's own invariants.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod battery;
+mod identities;
+mod performer;
