@@ -2,7 +2,7 @@
 //!
 //! Reports and checks read these and nothing else, so everything they show is here.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Raised when a field changes meaning; a reader refuses a newer one.
 pub const RECORD_VERSION: u32 = 1;
@@ -84,6 +84,7 @@ pub struct FinalMetrics {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Mean cross-entropy in nats.
+    #[serde(deserialize_with = "null_is_nan")]
     pub loss: f64,
     /// Share of correct answers, 0 to 1.
     pub accuracy: f64,
@@ -94,6 +95,7 @@ pub struct Metrics {
 pub struct Evaluation {
     pub step: u64,
     /// Mean training loss since the previous evaluation, in nats.
+    #[serde(deserialize_with = "null_is_nan")]
     pub train_loss: f64,
     pub validation: Metrics,
 }
@@ -162,4 +164,10 @@ pub struct Environment {
     /// RFC 3339, UTC.
     pub started: String,
     pub finished: String,
+}
+
+/// JSON has no NaN: serde_json writes the losses of a diverged run as null, and would then
+/// refuse to read them back.
+fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
