@@ -1,5 +1,6 @@
 //! `lra`: the Long Range Arena in one binary.
 
+pub mod atomic;
 pub mod error;
 pub mod progress;
 pub mod random;
