@@ -363,6 +363,28 @@ fn a_thousand_records_give_the_same_bytes_twice() {
 }
 
 #[test]
+fn ratios_and_charts_stay_on_one_machine() {
+    let transformer = record("listops", "transformer", 1, 36.0);
+    let mut elsewhere = record("listops", "linear", 1, 36.0);
+    elsewhere.environment.cpu = "Other CPU".into();
+    let mut beside = record("listops", "performer", 1, 36.0);
+    beside.speed.as_mut().unwrap().examples_per_second = 128.0;
+    let mut longer = record("listops", "longformer", 1, 36.0);
+    longer.config["length"] = serde_json::json!(4000);
+    let report = report_on(&[transformer, elsewhere, beside, longer]);
+    let ratio = |model: &str| {
+        let row = report.sections[0].speed.iter().find(|row| row.model == model).unwrap();
+        (row.speed_ratio, row.memory_ratio)
+    };
+    assert_eq!(ratio("performer"), (Some(2.0), Some(1.0)));
+    assert_eq!(ratio("linear"), (None, None), "another machine");
+    assert_eq!(ratio("longformer"), (None, None), "another length");
+    let files = report::files(&report).unwrap();
+    let svg = text(&files, "bubble-quick.svg");
+    assert!(svg.contains("Linear Transformer: no speed on this machine for ListOps"), "{svg}");
+}
+
+#[test]
 fn bubble_area_is_in_proportion_to_memory() {
     let mut large = record("listops", "transformer", 1, 36.0);
     large.memory.peak_live = Some(1_600_000_000);
@@ -407,8 +429,12 @@ fn links_loops_and_odd_files_are_survived() {
     let socket = root.path().join("c");
     fs::create_dir_all(&socket).unwrap();
     let _held = std::os::unix::net::UnixListener::bind(socket.join("record.json")).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let other = save(outside.path(), "run", &record("text", "transformer", 1, 60.0));
+    std::os::unix::fs::symlink(other, root.path().join("linked")).unwrap();
     let loaded = load(&[root.path().to_path_buf(), run.clone()]).unwrap();
-    assert_eq!(loaded.runs.len(), 1, "one run, however often it is reached");
+    let tasks: Vec<&str> = loaded.runs.iter().map(|run| run.record.task.as_str()).collect();
+    assert_eq!(tasks, ["listops", "text"], "each run once, however often it is reached");
     let skipped = loaded.skipped.join("\n");
     assert!(skipped.contains("c/record.json: not a regular file"), "{skipped}");
 }

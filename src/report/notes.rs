@@ -3,7 +3,7 @@
 //! Runs that share a preset should differ in their seed only. Where they do not, the number
 //! is still shown, with a note that says what differs and in which runs.
 
-use crate::records::{Record, Run};
+use crate::records::{Record, Run, Selection};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ pub fn within_cell(runs: &[&Run]) -> Vec<String> {
     };
     look("numbers of steps", &|r| r.steps.to_string());
     look("numbers of parameters", &|r| r.parameters.to_string());
-    look("checkpoint rules", &|r| format!("{:?}", r.selection));
+    look("checkpoint rules", &|r| selection(r).to_owned());
     look("devices", &|r| processor(r).to_owned());
     look("numbers of threads", &|r| r.environment.threads.to_string());
     look("number formats", &|r| r.environment.dtype.clone());
@@ -61,6 +61,13 @@ pub fn processor(record: &Record) -> &str {
 
 fn seed_of(record: &Record) -> String {
     format!("seed {}", record.seed)
+}
+
+fn selection(record: &Record) -> &'static str {
+    match record.selection {
+        Selection::Last => "last",
+        Selection::BestValidation => "best validation",
+    }
 }
 
 fn version(record: &Record) -> String {
