@@ -91,7 +91,7 @@ impl Room<'_> {
         }
         if let Some((from, to)) = place.leader {
             let passed = self.circles.iter().filter(|c| distance_to((c.x, c.y), from, to) < c.r);
-            cost += 25.0 * passed.count() as f64;
+            cost += 80.0 * passed.count() as f64;
         }
         Some(cost)
     }
