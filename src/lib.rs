@@ -13,6 +13,7 @@ pub mod ops;
 pub mod progress;
 pub mod random;
 pub mod records;
+pub mod report;
 pub mod tasks;
 pub mod train;
 

@@ -5,6 +5,7 @@ mod data;
 mod estimate;
 mod list;
 mod out;
+mod report;
 mod run;
 
 use crate::attention::Registry;
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Train and evaluate one model on one task
     Run(run::RunArgs),
+    /// Turn the records of runs into tables and charts
+    Report(report::ReportArgs),
     /// Prepare, verify, export and look at the tasks' data
     Data(data::DataArgs),
     /// List models, tasks and presets
@@ -45,6 +48,7 @@ pub fn main(registry: &Registry) -> ExitCode {
     let progress = Progress::new(cli.quiet);
     let result = match &cli.command {
         Command::Run(args) => run::run(args, registry, &progress),
+        Command::Report(args) => report::run(args, &progress),
         Command::Data(args) => data::run(args, &progress),
         Command::List(args) => list::run(args, registry),
         Command::Completions(args) => completions::run::<Cli>(args),

@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_window_stands_still_in_other_phases() {
         let fake = Fake::default();
-        let mut timer = fake.timer(Wall::default());
+        let mut timer = fake.timer();
         timer.resume().unwrap();
         fake.pass(200);
         timer.step(1, 1).unwrap();
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_still_gives_no_figure() {
-        let mut timer = Fake::default().timer(Wall::default());
+        let mut timer = Fake::default().timer();
         timer.resume().unwrap();
         for _ in 0..50 {
             timer.step(1, 1).unwrap();

@@ -11,8 +11,9 @@
 
 use super::difference::differences;
 use super::events::Events;
+use super::load::read_record;
 use super::lock;
-use super::record::{RECORD_VERSION, Record};
+use super::record::Record;
 use crate::atomic::{is_leftover, read_whole, remove_leftovers, write_atomic};
 use crate::error::{Error, IoContext, Result};
 use serde_json::Value;
@@ -113,28 +114,6 @@ impl RunFolder {
         let path = self.path.join("record.json");
         path.exists().then(|| read_record(&path)).transpose()
     }
-}
-
-/// Reads one `record.json`.
-pub fn read_record(path: &Path) -> Result<Record> {
-    /// Looked at first: the rest of a newer record may be of another form.
-    #[derive(serde::Deserialize)]
-    struct Version {
-        version: u32,
-    }
-    let bytes = read_whole(path)?;
-    let damaged = |e: serde_json::Error| Error::data(path, format!("not a record of a run: {e}"));
-    let Version { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
-    if version > RECORD_VERSION {
-        return Err(Error::data(
-            path,
-            format!(
-                "record version {version} is newer than {RECORD_VERSION}, the newest this lra \
-                 reads; use a newer lra"
-            ),
-        ));
-    }
-    serde_json::from_slice(&bytes).map_err(damaged)
 }
 
 /// A folder without a configuration must be empty, but for what a run leaves that was killed

@@ -4,9 +4,12 @@ mod difference;
 mod events;
 mod float;
 mod folder;
+mod load;
 mod lock;
 mod record;
+pub mod statistics;
 
 pub use events::{Event, Events, read_events};
-pub use folder::{RunFolder, read_record};
+pub use folder::RunFolder;
+pub use load::*;
 pub use record::*;

@@ -1,0 +1,114 @@
+//! `lra report`: from run folders to tables and pictures.
+
+use super::out;
+use crate::error::{Error, IoContext, Result};
+use crate::progress::Progress;
+use crate::records;
+use crate::report::{self, Published, Report};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Read run folders; write tables (CSV, Markdown) and the bubble chart (SVG, PNG)
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// Folders to search for run folders, at any depth
+    #[arg(value_name = "DIR", default_value = "results/runs")]
+    pub dirs: Vec<PathBuf>,
+    /// Folder for runs.csv, accuracy.csv, speed.csv and report.md
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub out: PathBuf,
+    /// Folder for the charts
+    #[arg(long, value_name = "DIR", default_value = "plots")]
+    pub plots: PathBuf,
+    /// Published numbers to show beside the own ones, in the form of results/published.csv
+    /// [default: those compiled in]
+    #[arg(long, value_name = "FILE")]
+    pub published: Option<PathBuf>,
+    /// Only the runs of this preset
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// Print the aggregate as JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
+    let published = match &args.published {
+        Some(path) => Published::read(path)?,
+        None => Published::compiled_in()?,
+    };
+    let loaded = records::load(&args.dirs).map_err(|error| match error {
+        Error::Data { place, message } => {
+            Error::Data { place, message: format!("{message}; {}", how_to_make_one(args)) }
+        }
+        error => error,
+    })?;
+    let report = Report::new(loaded, published, command(args), args.preset.as_deref());
+    if report.runs_read == 0 || args.json {
+        // The tables end with these lines; without tables they are told here.
+        report.skipped.iter().for_each(|line| progress.say(&format!("skipped {line}")));
+    }
+    if report.runs_read == 0 {
+        return Err(nothing_found(args, &report));
+    }
+    let files = report::files(&report)?;
+    let written = report::write(&files, &args.out, &args.plots)?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&report)
+            .map_err(|error| std::io::Error::other(error.to_string()))
+            .at("write", "standard output")?;
+        return out::print(|to| writeln!(to, "{json}"));
+    }
+    let mut text = report::terminal(&report);
+    text.push_str("\nWritten:\n");
+    for path in written {
+        text.push_str(&format!("  {}\n", path.display()));
+    }
+    out::print(|to| to.write_all(text.as_bytes()))
+}
+
+fn how_to_make_one(args: &ReportArgs) -> String {
+    let preset = args.preset.as_deref().unwrap_or("quick");
+    format!("`lra run --model transformer --task listops --preset {}` makes a run", quoted(preset))
+}
+
+fn nothing_found(args: &ReportArgs, report: &Report) -> Error {
+    let mut message = match &args.preset {
+        Some(preset) => format!("no records of preset {} here", quoted(preset)),
+        None => "no records here".to_owned(),
+    };
+    if !report.unfinished.is_empty() {
+        message.push_str(&format!(", {} unfinished", report.unfinished.len()));
+    }
+    if !report.skipped.is_empty() {
+        message.push_str(&format!(", {} unreadable", report.skipped.len()));
+    }
+    let dirs: Vec<String> = args.dirs.iter().map(|dir| dir.display().to_string()).collect();
+    Error::data(dirs.join(", "), format!("{message}; {}", how_to_make_one(args)))
+}
+
+/// The command that makes this report again, from the arguments that matter.
+fn command(args: &ReportArgs) -> String {
+    let mut words = vec!["lra".to_owned(), "report".to_owned()];
+    words.extend(args.dirs.iter().map(|dir| quoted(&dir.display().to_string())));
+    let mut option = |name: &str, value: &str| words.extend([name.to_owned(), quoted(value)]);
+    option("--out", &args.out.display().to_string());
+    option("--plots", &args.plots.display().to_string());
+    if let Some(path) = &args.published {
+        option("--published", &path.display().to_string());
+    }
+    if let Some(preset) = &args.preset {
+        option("--preset", preset);
+    }
+    words.join(" ")
+}
+
+/// For a shell, quoted only where it must be.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}

@@ -1,0 +1,38 @@
+//! The bubble chart, one per preset: score upwards, speed to the right, memory as area.
+//!
+//! The paper's Figure 3 in form. A model is shown where its score, speed and memory are all
+//! there, measured on one machine; the others are named below the chart with what they lack.
+
+mod draw;
+mod points;
+
+use super::aggregate::Report;
+use super::chart::png;
+use super::{File, Room, escape};
+use crate::error::Result;
+use std::collections::BTreeSet;
+
+pub fn export(report: &Report) -> Result<Vec<File>> {
+    let (mut files, mut names) = (Vec::new(), BTreeSet::new());
+    for section in &report.sections {
+        let Some(chart) = points::select(section) else { continue };
+        let stem = format!("bubble-{}", escape::file_name(&section.preset));
+        // Two presets may come to one name on disk; neither may overwrite the other.
+        let mut name = stem.clone();
+        let mut next = 2;
+        while !names.insert(name.to_lowercase()) {
+            name = format!("{stem}-{next}");
+            next += 1;
+        }
+        let svg = draw::svg(&chart);
+        let png = png::render(&svg, &format!("{name}.png"))?;
+        let file = |ending: &str, bytes| File {
+            room: Room::Plots,
+            name: format!("{name}.{ending}"),
+            bytes,
+        };
+        files.push(file("svg", svg.into_bytes()));
+        files.push(file("png", png));
+    }
+    Ok(files)
+}
