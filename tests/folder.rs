@@ -162,11 +162,7 @@ fn record() -> Record {
         speed: None,
         memory: Memory { peak_live: Some(1), ..Memory::default() },
         wall: Wall { total: 1.25, ..Wall::default() },
-        environment: lra::measure::environment::observe(
-            &candle_core::Device::Cpu,
-            candle_core::DType::F32,
-            2,
-        ),
+        environment: lra::measure::observe(&candle_core::Device::Cpu, candle_core::DType::F32, 2),
     }
 }
 

@@ -449,7 +449,10 @@ fn nothing_to_report_says_how_to_make_something() -> Result<()> {
         let output = lra().args(["report", dir, "--out", empty]).assert().code(3);
         let error = String::from_utf8(output.get_output().stderr.clone()).unwrap();
         assert!(error.contains(dir) && error.contains(what), "{error}");
-        assert!(error.contains("`lra run listops transformer --preset quick`"), "{error}");
+        assert!(
+            error.contains("`lra run --model transformer --task listops --preset quick`"),
+            "{error}"
+        );
     }
     save(root.path(), "run", &record("listops", "transformer", 1, 36.0));
     let arguments = ["report", empty, "--preset", "lra", "--out", empty, "--plots", empty];

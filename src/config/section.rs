@@ -9,7 +9,13 @@ pub fn section<T: DeserializeOwned>(name: &str, table: &toml::Table) -> Result<T
     serde_path_to_error::deserialize(toml::Value::Table(table.clone())).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
-        let message = message.lines().next().unwrap_or("invalid").to_string();
+        let message = message.lines().next().unwrap_or("invalid");
+        // serde names the key once more in ``unknown field `x`, expected one of ...``.
+        let message = match message.strip_prefix("unknown field ").and_then(|m| m.split_once(", "))
+        {
+            Some((_, expected)) => format!("unknown; {expected}"),
+            None => message.to_string(),
+        };
         // A missing key is reported at the table itself.
         let key = if path == "." { name.to_string() } else { format!("{name}.{path}") };
         Error::config(key, message)

@@ -129,18 +129,20 @@ impl Layout {
         })
     }
 
+    /// Offsets rise from 0 to the number of symbols, so that every part lies inside.
     fn check_offsets(mut self, file: &[u8]) -> Result<Self, String> {
         let mut before = 0;
         for part in 0..=self.examples * self.parts {
             let offset = u64_at(file, OFFSETS + 8 * part);
-            if offset < before || offset > self.symbols.len() as u64 || (part == 0 && offset != 0) {
+            if offset < before || (part == 0 && offset != 0) {
                 return Err(format!("offset {offset} of part {part} is out of order"));
             }
             self.max_tokens = self.max_tokens.max((offset - before) as usize);
             before = offset;
         }
         if before != self.symbols.len() as u64 {
-            return Err("symbols after the last example".into());
+            let symbols = self.symbols.len();
+            return Err(format!("the last example ends at {before} of {symbols} symbols"));
         }
         self.digest.copy_from_slice(&file[file.len() - DIGEST..]);
         Ok(self)
@@ -210,6 +212,12 @@ mod tests {
                 }
             }
         }
+        let mut idle = image();
+        idle[OFFSETS + 32..OFFSETS + 40].copy_from_slice(&7u64.to_le_bytes());
+        assert!(Layout::verify(&signed(idle)).is_err());
+        let mut longer = image();
+        longer.insert(longer.len() - DIGEST, 0);
+        assert!(Layout::verify(&signed(longer)).is_err());
         for part in 0..5 {
             for value in [u64::MAX, 9, 1 << 40] {
                 let mut forged = image();

@@ -143,8 +143,8 @@ fn leaves(config: &Value) -> Vec<(String, String)> {
         };
         match value {
             Value::Object(map) => {
-                let kept = map.iter().filter(|(name, _)| !KEYS_IGNORED.contains(&name.as_str()));
-                open.extend(kept.map(|(name, value)| (below(name), value)));
+                let named = map.iter().map(|(name, value)| (below(name), value));
+                open.extend(named.filter(|(key, _)| !KEYS_IGNORED.contains(&key.as_str())));
             }
             Value::Array(list) => {
                 let numbered = list.iter().enumerate();

@@ -57,15 +57,18 @@ fn leftovers_of_a_killed_process_go_after_a_day() {
     let folder = tempfile::tempdir().unwrap();
     let data = load(&small(), &places(folder.path())).unwrap();
     let path = data.train.path().unwrap();
-    let (old, new) = (path.with_file_name(".a.partial"), path.with_file_name(".b.partial"));
-    for file in [&old, &new] {
+    let (old, new) = (path.with_file_name(".lra-a.tmp"), path.with_file_name(".lra-b.tmp"));
+    let other = path.with_file_name("notes");
+    for file in [&old, &new, &other] {
         fs::write(file, b"half").unwrap();
     }
     let long_ago = SystemTime::now() - Duration::from_secs(25 * 3600);
-    fs::File::options().append(true).open(&old).unwrap().set_modified(long_ago).unwrap();
+    for file in [&old, &other] {
+        fs::File::options().append(true).open(file).unwrap().set_modified(long_ago).unwrap();
+    }
     fs::remove_file(path).unwrap();
     load(&small(), &places(folder.path())).unwrap();
-    assert!(!old.exists() && new.exists());
+    assert!(!old.exists() && new.exists() && other.exists());
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn every_fault_is_named_with_line_and_column() {
         (H, "[MAX 1 2 ]\n", 2, 11, "without a `Target` column; expected a tab"),
         (H, "[MAX 1 2 ]\r\n", 2, 11, "without a `Target` column"),
         (H, "7\t7\n[MAX 1", 3, 7, "without a `Target` column"),
+        ("Source\tTarget\r\n", "7\t7\r\n7\tx\r\n", 3, 3, "the label is `x`"),
         (H, "[MAX 1\r2 ]\t2\n", 2, 7, "a lone CR"),
         (H, "[MAX 1 2 ]\t2\r", 2, 13, "a lone CR"),
         (H, "[MAX 1 2 ]\t\n", 2, 12, "the label is ``; expected a digit 0 to 9"),
