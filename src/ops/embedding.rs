@@ -177,7 +177,7 @@ impl CustomOp3 for Fused {
 pub fn sinusoid(n: usize, d: usize, like: (DType, &candle_core::Device)) -> Result<Tensor> {
     let value = |i: usize, c: usize| {
         let angle = i as f64 / 10_000f64.powf((c / 2 * 2) as f64 / d as f64);
-        if c % 2 == 0 { angle.sin() } else { angle.cos() }
+        if c.is_multiple_of(2) { angle.sin() } else { angle.cos() }
     };
     let table: Vec<f64> = (0..n).flat_map(|i| (0..d).map(move |c| value(i, c))).collect();
     Tensor::from_vec(table, (n, d), &candle_core::Device::Cpu)?.to_dtype(like.0)?.to_device(like.1)

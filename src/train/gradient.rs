@@ -4,7 +4,7 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::layers::Context;
 use crate::models::Classifier;
-use crate::ops::cpu::{fused, read, with_real};
+use crate::ops::cpu::{Real, fused, read, with_real};
 use candle_core::{D, DType, Tensor, Var};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ fn square_sum(x: &Tensor) -> candle_core::Result<f64> {
     let x = x.contiguous()?;
     let held = read(&x)?;
     with_real!(x.dtype(), T => {
-        let block = |block: &[T]| block.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+        let block = |block: &[T]| block.iter().map(|&v| Real::to_f64(v).powi(2)).sum::<f64>();
         let parts: Vec<f64> = held.slice::<T>()?.par_chunks(1 << 14).map(block).collect();
         Ok(parts.iter().sum())
     })

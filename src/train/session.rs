@@ -47,11 +47,11 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
     let Setting { task, variant, places, progress, .. } = *setting;
     let json = serde_json::to_value(config).map_err(candle_core::Error::wrap)?;
     let folder = RunFolder::open(setting.folder, &json)?;
-    if let Some(record) = folder.read_record()? {
-        if matches!(record.status, Status::Done | Status::Diverged) {
-            progress.say("this run has ended before; remove its folder to run it again");
-            return Ok(record);
-        }
+    if let Some(record) = folder.read_record()?
+        && matches!(record.status, Status::Done | Status::Diverged)
+    {
+        progress.say("this run has ended before; remove its folder to run it again");
+        return Ok(record);
     }
     let mut environment =
         measure::observe(setting.device, config.run.dtype.candle(), rayon::current_num_threads());

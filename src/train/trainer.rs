@@ -117,13 +117,13 @@ impl<'a> Trainer<'a> {
             }
             let step = self.state.step;
             let ended = step == train.steps;
-            let due = step > 0 && (ended || step % train.evaluate_every == 0);
+            let due = step > 0 && (ended || step.is_multiple_of(train.evaluate_every));
             if due && !self.state.evaluated(step) && !self.evaluate(&bar)? {
                 continue; // asked to stop
             }
             let is_best = train.selection == Selection::BestValidation
                 && self.state.best().is_some_and(|best| best.step == step);
-            if step > 0 && (ended || is_best || step % train.checkpoint_every == 0) {
+            if step > 0 && (ended || is_best || step.is_multiple_of(train.checkpoint_every)) {
                 self.save()?;
             }
             if ended {

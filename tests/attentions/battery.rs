@@ -95,10 +95,10 @@ fn support_is_as_declared() {
             rows[j].iter_mut().for_each(|v| *v += 0.5);
             let moved = Tensor::new(rows, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
             let moved = attention.forward(&moved, &cx).unwrap().squeeze(0).unwrap();
-            for i in 0..n {
+            for (i, seen) in seen.iter_mut().enumerate() {
                 let row = |y: &Tensor| y.get(i).unwrap();
                 let changed = difference(&row(&y), &row(&moved)) != 0.0;
-                seen[i] += usize::from(changed);
+                *seen += usize::from(changed);
                 assert!(changed || i != j, "{}: {i} does not feel itself", variant.name);
             }
         }

@@ -13,7 +13,7 @@ pub struct Blocks {
 impl Blocks {
     /// Every query sees every key.
     pub fn full(n: usize) -> Self {
-        Self { n, list: vec![(0..n, vec![0..n])] }
+        Self::local(n, n)
     }
 
     /// Contiguous blocks of `size` positions that see themselves only.

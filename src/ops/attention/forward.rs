@@ -35,7 +35,7 @@ pub(super) fn forward<T: Real>(how: &Attend, [q, k, v]: [&[T]; 3], d: Dims) -> (
             );
             // False for zero (no valid key) only: NaN goes on, so divergence stays visible.
             if sum != T::ZERO {
-                *lse = (max + sum.ln()).to_f64();
+                *lse = Real::to_f64(max + sum.ln());
                 *inverse = T::ONE / sum;
             }
         }

@@ -10,6 +10,7 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> + Sum {
     const ONE: Self;
     const INFINITY: Self;
     fn of(x: f64) -> Self;
+    fn to_f64(self) -> f64;
     /// e^x. For f32 a polynomial without branches (error below 2 ulp), so that loops
     /// over it vectorise; arguments below -87 give 0, those above 88 are cut off there.
     fn exp(self) -> Self;
@@ -37,6 +38,10 @@ impl Real for f32 {
     #[inline(always)]
     fn of(x: f64) -> Self {
         x as f32
+    }
+
+    fn to_f64(self) -> f64 {
+        f64::from(self)
     }
 
     #[inline(always)]
@@ -97,6 +102,10 @@ impl Real for f64 {
     #[inline(always)]
     fn of(x: f64) -> Self {
         x
+    }
+
+    fn to_f64(self) -> f64 {
+        self
     }
 
     fn exp(self) -> Self {
