@@ -43,6 +43,12 @@ pub fn markdown(text: &str) -> String {
     escaped
 }
 
+/// Text of an XML element: one line of characters that XML allows.
+pub fn xml(text: &str) -> String {
+    let text = line(text).replace(['\u{fffe}', '\u{ffff}'], " ");
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 /// Inline code; a backtick or a bar would end it, so they are replaced by a quote or a slash.
 pub fn code(text: &str) -> String {
     format!("`{}`", shown(text).replace('`', "'").replace('|', "/"))
@@ -71,6 +77,7 @@ mod tests {
     fn nothing_acts() {
         assert_eq!(line("a\nb\u{1b}[31m\u{202e}c"), "a b [31m c");
         assert_eq!(markdown("a|b<i>*c*"), "a\\|b&lt;i&gt;\\*c\\*");
+        assert_eq!(xml("<a>&\0\u{ffff}"), "&lt;a&gt;&amp;  ");
         assert_eq!(code("a`|b"), "`a'/b`");
         assert_eq!(csv("=1+1"), "'=1+1");
         assert_eq!(csv("-1.5"), "-1.5");

@@ -3,13 +3,15 @@
 //! The paper's Figure 3 in form. A model is shown where its score, speed and memory are all
 //! there, measured on one machine; the others are named below the chart with what they lack.
 
+mod axes;
 mod draw;
+mod legend;
 mod points;
 
 use super::aggregate::Report;
 use super::chart::png;
 use super::{File, Room, escape};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 
 pub fn export(report: &Report) -> Result<Vec<File>> {
@@ -24,7 +26,8 @@ pub fn export(report: &Report) -> Result<Vec<File>> {
             name = format!("{stem}-{next}");
             next += 1;
         }
-        let svg = draw::svg(&chart);
+        let refuse = |error| Error::data(format!("{name}.svg"), format!("not drawn: {error}"));
+        let svg = draw::svg(&chart).map_err(refuse)?;
         let png = png::render(&svg, &format!("{name}.png"))?;
         let file = |ending: &str, bytes| File {
             room: Room::Plots,

@@ -1,4 +1,7 @@
-//! An SVG as PNG, drawn with the typeface the binary carries.
+//! The SVG that plotters wrote as PNG, rendered by resvg with the typeface the binary carries.
+//!
+//! Plotters' own bitmaps show ragged rings and uneven text: its circles and letters sit on
+//! whole pixels, and it drops the space before each letter. Here SVG and PNG are one picture.
 
 use super::font::{MEDIUM, REGULAR};
 use crate::error::{Error, Result};
