@@ -51,7 +51,7 @@ pub enum Error {
     Interrupted(i32),
 
     #[error("{0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
 }
 
 /// A place in a file: 1-based line and column, where they are known.
@@ -72,6 +72,18 @@ impl std::fmt::Display for Place {
             write!(f, ":{column}")?;
         }
         Ok(())
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    /// A GPU that has no memory left says so in its driver's words.
+    fn from(error: candle_core::Error) -> Self {
+        let message = error.to_string();
+        if message.contains("OUT_OF_MEMORY") || message.contains("out of memory") {
+            let first = message.lines().next().unwrap_or_default();
+            return Self::OutOfMemory(format!("{first}; a smaller --micro-batch needs less"));
+        }
+        Self::Tensor(error)
     }
 }
 

@@ -1,4 +1,26 @@
 //! `lra`: the Long Range Arena in one binary.
+//!
+//! Data flows one way, and nothing is imported against it:
+//!
+//! ```text
+//! cli -> config -> tasks -> data -> models (attention -> layers -> ops) -> train
+//!     -> records -> report
+//! ```
+//!
+//! - [`cli`]: one verb, one file; [`cli::main`] is the whole program for a [`attention::Registry`]
+//! - [`config`]: task card, preset and `--set` to one checked configuration
+//! - [`tasks`]: what is to be classified: generators, loaders
+//! - [`data`]: packed examples, prepared folders, batches and their order
+//! - [`ops`]: differentiable operations, each composed and fused
+//! - [`layers`]: ops with weights, and the context a forward pass reads
+//! - [`attention`]: one file per variant, and the registry
+//! - [`models`]: the encoder around an attention
+//! - [`train`]: loop, optimiser, checkpoints
+//! - [`measure`]: speed, memory, machine, signals
+//! - [`records`]: the record of a run, its folder, statistics
+//! - [`report`]: tables and the bubble chart, from records alone
+//! - [`random`]: keyed streams, the only source of randomness
+//! - [`error`]: errors and exit codes; [`progress`]: bars and lines; [`atomic`]: whole files
 
 pub mod atomic;
 pub mod attention;

@@ -124,11 +124,11 @@ fn the_lock_goes_with_its_process() {
 fn events_go_on_after_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let held = RunFolder::open(folder.path(), &config()).unwrap();
-    let mut events = held.events(None).unwrap();
+    let mut events = held.events(None, None).unwrap();
     for step in 1..=3 {
         events.write(&Event::Checkpoint { step }).unwrap();
     }
-    drop(held.events(Some(2)).unwrap());
+    drop(held.events(Some(2), Some(2)).unwrap());
     let kept = read_events(&folder.path().join("events.jsonl")).unwrap();
     assert_eq!(kept, [Event::Checkpoint { step: 1 }, Event::Checkpoint { step: 2 }]);
 }

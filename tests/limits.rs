@@ -53,7 +53,7 @@ fn logs_too_much() {
     let Ok(path) = std::env::var("LRA_TEST_LIMIT") else { return };
     let _stop = Stop::install().unwrap();
     let folder = RunFolder::open(path, &serde_json::json!({})).unwrap();
-    let mut events = folder.events(None).unwrap();
+    let mut events = folder.events(None, None).unwrap();
     let failed = (0..1 << 20).find_map(|step| events.write(&Event::Checkpoint { step }).err());
     std::process::exit(failed.unwrap().exit_code().into());
 }

@@ -1,7 +1,7 @@
 //! `lra data`: prepare, verify, export and look at the tasks' data.
 
 use super::out;
-use crate::config::Card;
+use crate::config::{Card, set};
 use crate::data::{Split, checksum, places, prepared};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -60,6 +60,8 @@ enum Verb {
     Path,
 }
 
+const DATA: &str = "data";
+
 /// A task and where its data comes from.
 #[derive(Debug, Args)]
 struct Chosen {
@@ -98,11 +100,17 @@ impl Chosen {
     /// The task, its data options and its places.
     fn resolve(&self) -> Result<(&'static dyn Task, toml::Table, Places)> {
         let task = tasks::find(&self.task)?;
-        let mut options = Card::of(task)?.data;
+        let card = toml::Value::Table(Card::of(task)?.data);
+        let mut tables = toml::Table::from_iter([(DATA.to_string(), card)]);
         for setting in &self.set {
-            let (key, value) = parse_setting(setting)?;
-            options.insert(key, value);
+            if !setting.trim_start().starts_with("data.") || !setting.contains('=') {
+                return Err(Error::usage(format!("--set {setting}; expected data.KEY=VALUE")));
+            }
+            set(&mut tables, setting)?;
         }
+        let Some(toml::Value::Table(mut options)) = tables.remove(DATA) else {
+            return Err(Error::config(DATA, "expected a table"));
+        };
         if let Some(seed) = self.seed {
             let seed = i64::try_from(seed).map_err(|_| {
                 Error::usage(format!("--seed {seed}; expected at most {}", i64::MAX))
@@ -116,19 +124,6 @@ impl Chosen {
         let (task, options, places) = self.resolve()?;
         Ok((task, task.load(&options, &places, progress)?))
     }
-}
-
-/// `data.KEY=VALUE`; a value that is no TOML is text.
-fn parse_setting(setting: &str) -> Result<(String, toml::Value)> {
-    let parts = setting.split_once('=').and_then(|(key, value)| {
-        Some((key.trim().strip_prefix("data.")?.to_string(), value.trim()))
-    });
-    let Some((key, text)) = parts else {
-        return Err(Error::usage(format!("--set {setting}; expected data.KEY=VALUE")));
-    };
-    let value = format!("value = {text}").parse::<toml::Table>();
-    let value = value.ok().and_then(|mut table| table.remove("value"));
-    Ok((key, value.unwrap_or_else(|| text.into())))
 }
 
 pub fn run(args: &DataArgs, progress: &Progress) -> Result<()> {

@@ -69,6 +69,7 @@ pub enum Event {
 /// What a row says about when it is from; other fields may be of a newer program.
 #[derive(Deserialize)]
 struct Row {
+    event: String,
     step: Option<u64>,
 }
 
@@ -80,14 +81,16 @@ pub struct Events {
 }
 
 impl Events {
-    /// Opens `path` to append, after dropping a torn last line and the rows of steps after
-    /// `step`; all rows that have a step if it is `None`, for a run that starts over.
-    pub(super) fn open(path: PathBuf, step: Option<u64>) -> Result<Self> {
+    /// Opens `path` to append, after dropping a torn last line, the evaluations after the one
+    /// of step `evaluated` and all other rows of steps after `step`; with `None`, all that have
+    /// a step. The two differ where a run was stopped before the evaluation of its last step.
+    pub(super) fn open(path: PathBuf, step: Option<u64>, evaluated: Option<u64>) -> Result<Self> {
         if path.exists() {
             let old = read_whole(&path)?;
             let mut kept = Vec::with_capacity(old.len());
             for (line, row) in rows::<Row>(&path, &old)? {
-                if row.step.is_none_or(|at| step.is_some_and(|step| at <= step)) {
+                let last = if row.event == "evaluation" { evaluated } else { step };
+                if row.step.is_none_or(|at| last.is_some_and(|last| at <= last)) {
                     kept.extend_from_slice(line);
                 }
             }
@@ -158,7 +161,7 @@ mod tests {
     }
 
     fn write(path: &Path, step: Option<u64>, events: &[Event]) {
-        let mut out = Events::open(path.to_path_buf(), step).unwrap();
+        let mut out = Events::open(path.to_path_buf(), step, step).unwrap();
         events.iter().for_each(|event| out.write(event).unwrap());
         out.sync().unwrap();
     }
@@ -207,6 +210,24 @@ mod tests {
         assert!(loss.is_nan());
     }
 
+    /// Stopped at step 4 before its evaluation, continued, evaluated, killed: the evaluation
+    /// will be made again, and must not stand there twice.
+    #[test]
+    fn an_evaluation_that_the_checkpoint_does_not_know_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let at = |step| Event::Evaluation {
+            step,
+            train_loss: 1.5,
+            loss: 1.0,
+            accuracy: 0.5,
+            examples: 9,
+        };
+        write(&path, None, &[train(2, 1.0), at(2), train(4, 1.0), at(4), train(5, 1.0)]);
+        drop(Events::open(path.clone(), Some(4), Some(2)).unwrap());
+        assert_eq!(read_events(&path).unwrap(), [train(2, 1.0), at(2), train(4, 1.0)]);
+    }
+
     /// Broken at any byte and continued from the checkpoint of step 4, the metric rows are
     /// those of the unbroken run.
     #[test]
@@ -253,7 +274,7 @@ mod tests {
         }
         for damage in ["\0", "7", "", "{\"step\":-1}"] {
             fs::write(&path, format!("{row}{damage}\n{row}")).unwrap();
-            let error = Events::open(path.clone(), Some(1)).err().unwrap();
+            let error = Events::open(path.clone(), Some(1), Some(1)).err().unwrap();
             assert_eq!(error.exit_code(), 3);
             assert!(error.to_string().contains("events.jsonl:2: damaged"), "{error}");
         }

@@ -96,9 +96,10 @@ impl RunFolder {
         self.path.join("model.safetensors")
     }
 
-    /// The events, to continue after the checkpoint of `step`, or from the start.
-    pub fn events(&self, step: Option<u64>) -> Result<Events> {
-        Events::open(self.path.join("events.jsonl"), step)
+    /// The events, to continue after the checkpoint of `step`, whose last evaluation was at
+    /// `evaluated`, or from the start.
+    pub fn events(&self, step: Option<u64>, evaluated: Option<u64>) -> Result<Events> {
+        Events::open(self.path.join("events.jsonl"), step, evaluated)
     }
 
     pub fn write_record(&self, record: &Record) -> Result<()> {

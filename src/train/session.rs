@@ -1,6 +1,6 @@
 //! One run from a resolved configuration to its record: data, model, folder, training.
 
-use super::trainer::{Job, Outcome, train};
+use super::trainer::{Job, Outcome, ended, train};
 use crate::attention::Variant;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
@@ -78,13 +78,7 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
     };
     let (outcome, result) = train(job);
     measure::finish(&mut environment);
-    let (status, reason) = match &result {
-        Ok(()) => (Status::Done, None),
-        Err(error @ Error::Interrupted(_)) => (Status::Interrupted, Some(error.to_string())),
-        Err(error @ Error::Diverged { .. }) => (Status::Diverged, Some(error.to_string())),
-        Err(error @ Error::OutOfMemory(_)) => (Status::OutOfMemory, Some(error.to_string())),
-        Err(error) => (Status::Failed, Some(error.to_string())),
-    };
+    let (status, reason) = ended(&result);
     let Outcome { steps, evaluations, final_metrics, speed, memory, wall } = outcome;
     let record = Record {
         version: RECORD_VERSION,

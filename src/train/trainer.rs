@@ -18,7 +18,8 @@ use crate::measure::{self, Phase, Stop, Timer};
 use crate::models::Classifier;
 use crate::progress::{Bar, Progress};
 use crate::records::{
-    Evaluation, Event, Events, FinalMetrics, Memory, Metrics, RunFolder, Selection, Speed, Wall,
+    Evaluation, Event, Events, FinalMetrics, Memory, Metrics, RunFolder, Selection, Speed, Status,
+    Wall,
 };
 use crate::tasks::Dataset;
 use candle_core::Device;
@@ -52,6 +53,22 @@ pub struct Outcome {
     pub wall: Wall,
 }
 
+/// How a training ended, and why when not well.
+pub(super) fn ended(result: &Result<()>) -> (Status, Option<String>) {
+    match result {
+        Ok(()) => (Status::Done, None),
+        Err(error) => {
+            let status = match error {
+                Error::Interrupted(_) => Status::Interrupted,
+                Error::Diverged { .. } => Status::Diverged,
+                Error::OutOfMemory(_) => Status::OutOfMemory,
+                _ => Status::Failed,
+            };
+            (status, Some(error.to_string()))
+        }
+    }
+}
+
 struct Trainer<'a> {
     job: Job<'a>,
     optimiser: AdamW,
@@ -68,12 +85,16 @@ pub fn train(job: Job) -> (Outcome, Result<()>) {
         Ok(trainer) => trainer,
         Err(error) => return (Outcome::default(), Err(error)),
     };
-    let result = trainer.run();
-    let (final_metrics, result) = match result {
+    let (final_metrics, result) = match trainer.run() {
         Ok(metrics) => (Some(metrics), Ok(())),
         Err(error) => (None, Err(error)),
     };
     trainer.observe();
+    let (status, reason) = ended(&result);
+    let end = Event::End { at: measure::now(), status, reason };
+    // What ended the run says more than a failure to note it.
+    let noted = trainer.events.write(&end);
+    let result = result.and(noted);
     let State { step, evaluations, speed, memory, wall, .. } = trainer.state;
     (Outcome { steps: step, evaluations, final_metrics, speed, memory, wall }, result)
 }
@@ -90,7 +111,8 @@ impl<'a> Trainer<'a> {
             Some(found) => State::restore(found, job.weights, &optimiser, &folder)?,
             None => State::default(),
         };
-        let mut events = job.folder.events(saved)?;
+        let evaluated = state.evaluations.last().map(|e| e.step);
+        let mut events = job.folder.events(saved, evaluated)?;
         let (at, lra) = (measure::now(), measure::version());
         match saved {
             Some(from) => {

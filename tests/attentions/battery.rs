@@ -37,6 +37,30 @@ fn every_weight_gets_a_gradient() {
     }
 }
 
+/// Gradients of a batch taken in parts, dropout on, are those of the whole, to rounding.
+#[test]
+fn micro_batches_change_nothing() {
+    for variant in Registry::builtin().iter() {
+        let weights = Weights::new(3);
+        let kind = (DType::F64, &Device::Cpu);
+        let section = model(Pooling::Cls, Positions::Learned);
+        let none = toml::Table::new();
+        let model = Classifier::new(&section, variant, &none, (17, 10), &weights, kind).unwrap();
+        let (vars, batch) = (weights.vars(), batch(&[24, 11, 17, 5, 24], 1));
+        let of =
+            |micro| gradients(&model, &vars, &batch, micro, (3, 7), &|| false).unwrap().unwrap();
+        let whole = of(5);
+        for micro in [1, 2, 3] {
+            let parts = of(micro);
+            assert!((whole.loss - parts.loss).abs() < 1e-13, "{} by {micro}", variant.name);
+            for (name, gradient) in &whole.by_name {
+                let off = difference(gradient, &parts.by_name[name]);
+                assert!(off < 1e-13, "{}: {name} by {micro}: {off:e}", variant.name);
+            }
+        }
+    }
+}
+
 /// The model's answers change neither with what stands at padded positions nor, beyond
 /// rounding, with how many there are.
 #[test]

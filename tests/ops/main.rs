@@ -1,20 +1,16 @@
 //! Every op: the fused face against the composed one (values and gradients, f64 and
 //! f32), and the fused face against finite differences in f64.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
+use common::random;
 use lra::ops::attention::{self, Attend, Blocks};
 use lra::ops::features::{self, Favor, Side};
 use lra::ops::{self, Dropout, Ids, Kernelised, Mask};
 use lra::random::Key;
-use rand::Rng;
 use std::sync::Arc;
-
-fn random(shape: &[usize], salt: u64) -> Tensor {
-    let mut rng = Key::new(99).index(salt).stream();
-    let values: Vec<f64> =
-        (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-}
 
 /// Value and gradients of `sum(op(inputs) * cotangent)`.
 fn run(op: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -> (Tensor, Vec<Tensor>) {
@@ -27,12 +23,9 @@ fn run(op: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -> (Tensor, 
     (y, vars.iter().map(of).collect())
 }
 
+/// The largest difference, in units of the largest value.
 fn difference(a: &Tensor, b: &Tensor) -> f64 {
-    assert_eq!(a.dims(), b.dims());
-    let (a, b) = (a.to_dtype(DType::F64).unwrap(), b.to_dtype(DType::F64).unwrap());
-    let scale = b.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
-    let worst = (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
-    worst.to_scalar::<f64>().unwrap() / scale.max(1e-3)
+    common::difference(a, b) / common::largest(b).max(1e-3)
 }
 
 type Op<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;

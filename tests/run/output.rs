@@ -16,7 +16,7 @@ fn the_record_is_complete() {
     assert_eq!((record.task.as_str(), record.model.as_str()), ("listops", "performer"));
     assert_eq!((record.preset.as_str(), record.seed, record.steps), ("quick", 0, 30));
     assert_eq!(record.evaluations.len(), 8, "at 4, 8, .. 28 and at the end");
-    assert_eq!(record.config["attention"]["redraw"], 1000, "defaults are in the config");
+    assert_eq!(record.config["attention"]["orthogonal"], true, "defaults are in the config");
     let metrics = record.final_metrics.unwrap();
     assert_eq!((metrics.step, metrics.test.examples), (30, 40));
     let speed = record.speed.unwrap();

@@ -43,7 +43,7 @@ fn signal(child: &Child, signal: i32) {
 
 #[test]
 fn killed_at_any_moment() {
-    let steps = 40;
+    let steps = 60;
     for model in ["transformer", "performer"] {
         let (_root, whole) = folder();
         lra().args(arguments(model, steps, &whole)).assert().success();
@@ -60,7 +60,8 @@ fn killed_at_any_moment() {
                 assert!(child.wait().unwrap().success());
                 break;
             }
-            child.kill().unwrap();
+            // A signal leaves a checkpoint of the very step; it may also come too late.
+            signal(&child, [libc::SIGKILL, libc::SIGTERM, libc::SIGINT][kills % 3]);
             child.wait().unwrap();
             kills += 1;
             assert!(kills < 200, "no progress over kills");

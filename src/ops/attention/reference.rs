@@ -26,8 +26,9 @@ pub fn reference(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attend) -> Result<Ten
 
     let shifted = masked.broadcast_sub(&masked.max_keepdim(D::Minus1)?.detach())?;
     let e = (shifted.exp()? * &allowed)?;
-    // At least 1 where anything is allowed; the floor only keeps empty rows from 0/0.
-    let sum = e.sum_keepdim(D::Minus1)?.maximum(1e-30)?;
+    // At least 1 where anything is allowed; the floor only keeps empty rows from 0/0, also
+    // in the slope, where it is squared.
+    let sum = e.sum_keepdim(D::Minus1)?.maximum(1e-15)?;
     let p = e.broadcast_div(&sum)?;
     let p = match how.dropout.p {
         0.0 => p,
