@@ -84,6 +84,8 @@ impl Bar {
     /// Moves to an absolute position, e.g. when a run continues.
     pub fn start_at(&self, position: u64) {
         self.bar.set_position(position);
+        // The jump must be seen before the estimate starts anew, or it counts as speed.
+        self.bar.tick();
         self.bar.reset_eta();
     }
 
