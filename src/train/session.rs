@@ -46,13 +46,6 @@ pub fn run(config: &RunConfig, setting: &Setting) -> Result<Record> {
 fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
     let Setting { task, variant, places, progress, .. } = *setting;
     let json = serde_json::to_value(config).map_err(candle_core::Error::wrap)?;
-    let folder = RunFolder::open(setting.folder, &json)?;
-    if let Some(record) = folder.read_record()?
-        && matches!(record.status, Status::Done | Status::Diverged)
-    {
-        progress.say("this run has ended before; remove its folder to run it again");
-        return Ok(record);
-    }
     let mut environment =
         measure::observe(setting.device, config.run.dtype.candle(), rayon::current_num_threads());
     let timer = Timer::new(setting.device);
@@ -65,6 +58,14 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
         return Err(Error::config("model.length", message));
     }
     let (model, weights) = build(config, variant, (data.vocabulary, data.classes), setting.device)?;
+    // Only now: a configuration that cannot be run leaves no folder behind.
+    let folder = RunFolder::open(setting.folder, &json)?;
+    if let Some(record) = folder.read_record()?
+        && matches!(record.status, Status::Done | Status::Diverged)
+    {
+        progress.say("this run has ended before; remove its folder to run it again");
+        return Ok(record);
+    }
     let job = Job {
         config,
         data: &data,
