@@ -154,7 +154,10 @@ fn open_device(name: &str) -> Result<Device> {
         Device::new_cuda(index).map_err(|error| {
             let reason = error.to_string();
             let reason = reason.lines().next().unwrap_or_default().to_string();
-            Error::usage(format!("--device {name}: no such GPU can be used here: {reason}"))
+            Error::usage(format!(
+                "--device {name}: no such GPU can be used here ({reason}); see what `nvidia-smi` \
+                 lists, or give --device cpu"
+            ))
         })
     };
     match name.strip_prefix("cuda:").map(str::parse::<usize>) {
