@@ -113,3 +113,40 @@ impl SimpleBackend for Weights {
         self.lock().contains_key(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// First values depend on seed and name alone, not on the order of asking.
+    #[test]
+    fn values_are_keyed_by_seed_and_name() {
+        let draw = |seed, names: &[&str]| {
+            let weights = Weights::new(seed);
+            let vb = weights.builder(DType::F64, &Device::Cpu);
+            let init = Init::Randn { mean: 0.0, stdev: 1.0 };
+            for name in names {
+                vb.get_with_hints(4, name, init).unwrap();
+            }
+            weights.vars()["a"].to_vec1::<f64>().unwrap()
+        };
+        let a = draw(1, &["a", "b"]);
+        assert_eq!(a, draw(1, &["b", "a"]));
+        assert_ne!(a, draw(2, &["a", "b"]));
+        let weights = Weights::new(1);
+        let vb = weights.builder(DType::F64, &Device::Cpu);
+        let init = Init::Randn { mean: 0.0, stdev: 1.0 };
+        assert_ne!(a, vb.get_with_hints(4, "b", init).unwrap().to_vec1::<f64>().unwrap());
+    }
+
+    /// Mean 0 and variance 1 of 100,000 draws, within 5 standard errors.
+    #[test]
+    fn normal_draws_are_normal() {
+        let mut rng = Key::new(3).stream();
+        let draws: Vec<f64> = (0..100_000).map(|_| normal(&mut rng)).collect();
+        let mean = draws.iter().sum::<f64>() / 1e5;
+        let variance = draws.iter().map(|x| x * x).sum::<f64>() / 1e5;
+        assert!(mean.abs() < 5.0 / 1e5f64.sqrt(), "{mean}");
+        assert!((variance - 1.0).abs() < 5.0 * (2.0f64 / 1e5).sqrt(), "{variance}");
+    }
+}
