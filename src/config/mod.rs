@@ -142,6 +142,37 @@ pub enum Schedule {
 }
 
 impl RunConfig {
+    /// Sizes that no machine could hold, before anything of that size is made.
+    fn check_size(&self) -> Result<()> {
+        let (m, t) = (&self.model, &self.train);
+        for (key, value, most) in [
+            ("model.length", m.length, 1 << 24),
+            ("model.layers", m.layers, 1 << 10),
+            ("model.width", m.width, 1 << 16),
+            ("model.qkv", m.qkv, 1 << 16),
+            ("model.feed_forward", m.feed_forward, 1 << 18),
+            ("train.batch", t.batch, 1 << 20),
+        ] {
+            if value > most {
+                return Err(Error::config(key, format!("expected at most {most}, got {value}")));
+            }
+        }
+        // Projections and feed-forward of each layer, and the table of positions; weights,
+        // gradients and two moments of each.
+        let layer = 4 * m.width as u64 * m.qkv as u64 + 2 * (m.width * m.feed_forward) as u64;
+        let values = m.layers as u64 * layer + (m.length * m.width) as u64;
+        let bytes = 4 * values * self.run.dtype.candle().size_in_bytes() as u64;
+        match crate::measure::total_memory() {
+            Some(memory) if bytes > memory => Err(Error::OutOfMemory(format!(
+                "weights, gradients and moments alone take {} GB and this machine has {} GB; lower \
+                 model.width, model.layers or model.feed_forward",
+                bytes / 1_000_000_000,
+                memory / 1_000_000_000
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Values that no model or training could have.
     pub(crate) fn check(&self) -> Result<()> {
         let (m, t) = (&self.model, &self.train);
@@ -161,6 +192,7 @@ impl RunConfig {
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Error::config(*key, "expected at least 1, got 0"));
         }
+        self.check_size()?;
         if m.qkv % m.heads != 0 {
             let message = format!("{} heads do not divide model.qkv = {}", m.heads, m.qkv);
             return Err(Error::config("model.heads", message));

@@ -61,6 +61,13 @@ fn mistakes_are_named() {
         (vec!["--set", "model.layers=two"], 2, vec!["`model.layers`", "\"two\""]),
         (vec!["--set", "model.layers=-1"], 2, vec!["`model.layers`", "-1"]),
         (vec!["--set", "model.layers=0"], 2, vec!["`model.layers`", "at least 1"]),
+        (vec!["--set", "model.width=100000000000"], 2, vec!["`model.width`", "at most"]),
+        (vec!["--set", "train.batch=1000000000000"], 2, vec!["`train.batch`", "at most"]),
+        (
+            vec!["--set", "model.width=65536", "--set", "model.layers=1024"],
+            6,
+            vec!["out of memory", "model.width"],
+        ),
         (vec!["--set", "model.heads=3"], 2, vec!["`model.heads`", "do not divide"]),
         (vec!["--set", "model.length=41"], 2, vec!["`model.length`", "maximum of 40"]),
         (vec!["--set", "model.pooling=max"], 2, vec!["`model.pooling`", "`max`", "`cls`"]),
