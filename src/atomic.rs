@@ -19,24 +19,59 @@ pub fn write_atomic(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    let target = target(path)?;
-    let folder = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX).suffix(SUFFIX);
-    // Without this the file would be readable by its owner alone; the umask still applies.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.tempfile_in(folder).at("create a file beside", path)?;
-    {
-        let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file());
-        write(&mut out).and_then(|()| out.flush()).at("write", path)?;
+    let mut file = Pending::create(path)?;
+    write(&mut file).at("write", path)?;
+    file.commit()
+}
+
+/// A file that is being written and takes its place at [`Pending::commit`], as
+/// [`write_atomic`] says. Dropped before, it leaves nothing.
+pub struct Pending {
+    out: BufWriter<tempfile::NamedTempFile>,
+    path: PathBuf,
+    target: PathBuf,
+    folder: PathBuf,
+}
+
+impl Pending {
+    pub fn create(path: &Path) -> Result<Self> {
+        let target = target(path)?;
+        let folder = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX).suffix(SUFFIX);
+        // Without this the file would be readable by its owner alone; the umask still applies.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let temporary = builder.tempfile_in(folder).at("create a file beside", path)?;
+        let folder = folder.to_path_buf();
+        let out = BufWriter::with_capacity(1 << 16, temporary);
+        Ok(Self { out, path: path.to_path_buf(), target, folder })
     }
-    temporary.as_file().sync_all().at("write", path)?;
-    temporary.persist(&target).map_err(|failed| failed.error).at("replace", path)?;
-    sync_folder(folder).at("write the folder of", path)
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn commit(self) -> Result<()> {
+        let Self { out, path, target, folder } = self;
+        let temporary = out.into_inner().map_err(|e| e.into_error()).at("write", &path)?;
+        temporary.as_file().sync_all().at("write", &path)?;
+        temporary.persist(&target).map_err(|failed| failed.error).at("replace", &path)?;
+        sync_folder(&folder).at("write the folder of", &path)
+    }
+}
+
+impl Write for Pending {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// The file to replace: `path`, or what it links to.

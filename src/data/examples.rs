@@ -1,4 +1,4 @@
-//! Examples in memory, in the order they will be packed.
+//! Examples in memory, for sets that fit there and must be looked at again.
 
 /// Labelled sequences of raw symbols; `parts` sequences to an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,17 +52,5 @@ impl Examples {
 
     pub(super) fn first_id(&self) -> u32 {
         self.first_id
-    }
-
-    pub(super) fn offsets(&self) -> &[u64] {
-        &self.offsets
-    }
-
-    pub(super) fn labels(&self) -> &[u32] {
-        &self.labels
-    }
-
-    pub(super) fn symbols(&self) -> &[u8] {
-        &self.symbols
     }
 }

@@ -1,25 +1,32 @@
 //! The data room: examples, how they are kept, and where.
 //!
-//! A task fills [`Examples`], once; they are written as packed files, one per split,
-//! into a folder of the cache; every later run maps them as [`Split`]s.
+//! A task writes its examples, once, as packed files, one per split, into a folder of the
+//! cache; every later run maps them as [`Split`]s.
 //!
-//! - `examples`: examples in memory, while a task reads or generates them
-//! - `packed`: the file format, and its verification
+//! - `examples`: examples in memory
+//! - `packed`, `pack`: the file format with its verification, and its writer
 //! - `split`: read access, from a mapped file or from memory
 //! - `prepared`: open what is prepared, or build it; what is known about it
-//! - `batch`: the order of examples, and padded batches of them
+//! - `order`, `batch`: the order of examples, and padded batches of them
+//! - `loader`: batches made ahead, on a thread of their own
 //! - `places`: where official files are looked for and where the cache is
 
 mod batch;
 mod examples;
+mod loader;
+mod order;
+mod pack;
 mod packed;
 mod places;
 mod prepared;
 mod split;
 
-pub use batch::{Batch, Order};
+pub use batch::Batch;
 pub use examples::Examples;
+pub use loader::Loader;
+pub use order::Order;
+pub use pack::PackWriter;
 pub use packed::PACKED_VERSION;
 pub use places::{Places, places};
-pub use prepared::{About, SPLITS, checksum, open_or_build, prepared, prepared_folder};
+pub use prepared::{About, SPLITS, Workshop, checksum, open_or_build, prepared, prepared_folder};
 pub use split::Split;

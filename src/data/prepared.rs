@@ -5,7 +5,7 @@
 //! written by renaming, so processes that prepare the same folder at once write the
 //! same bytes and end well.
 
-use super::{Examples, PACKED_VERSION, Split, packed};
+use super::{Examples, PACKED_VERSION, PackWriter, Split};
 use crate::atomic::{is_leftover, write_atomic};
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
@@ -47,12 +47,51 @@ pub fn prepared_folder(cache: &Path, about: &About) -> PathBuf {
     cache.join(&about.task).join(format!("{kind}-{}", about.key()))
 }
 
-/// Opens the prepared splits, or builds them first: train, validation, test.
+/// Where a build leaves its splits.
+pub struct Workshop<'a> {
+    folder: &'a Path,
+}
+
+impl Workshop<'_> {
+    /// A writer for the split of this name (see [`SPLITS`]).
+    pub fn writer(&self, split: &str, parts: usize, first_id: u32) -> Result<PackWriter> {
+        PackWriter::create(&file(self.folder, split), parts, first_id)
+    }
+
+    /// Writes the splits of examples in memory: train, validation, test.
+    pub fn write(&self, splits: &[Examples; 3]) -> Result<()> {
+        for (examples, name) in splits.iter().zip(SPLITS) {
+            let mut writer = self.writer(name, examples.parts(), examples.first_id())?;
+            let mut parts = Vec::new();
+            for i in 0..examples.len() {
+                parts.clear();
+                parts.extend((0..examples.parts()).map(|part| examples.tokens(i, part)));
+                writer.push(&parts, examples.label(i))?;
+            }
+            writer.finish()?;
+        }
+        Ok(())
+    }
+
+    /// A folder for work in progress. It outlives a build that is interrupted, for the
+    /// next one to go on from, and is removed when a build ends well.
+    pub fn scratch(&self) -> Result<PathBuf> {
+        let folder = scratch(self.folder);
+        fs::create_dir_all(&folder).at("create", &folder)?;
+        Ok(folder)
+    }
+}
+
+fn scratch(folder: &Path) -> PathBuf {
+    folder.join("scratch")
+}
+
+/// Opens the prepared splits (train, validation, test), or has `build` write them first.
 pub fn open_or_build(
     cache: &Path,
     about: &About,
     progress: &Progress,
-    build: impl FnOnce() -> Result<[Examples; 3]>,
+    build: impl FnOnce(&Workshop) -> Result<()>,
 ) -> Result<[Split; 3]> {
     let folder = prepared_folder(cache, about);
     match open(&folder) {
@@ -65,16 +104,14 @@ pub fn open_or_build(
     fs::create_dir_all(&folder)
         .at("keep prepared data (LRA_CACHE chooses another folder) in", &folder)?;
     remove_leftovers(&folder);
-    let built = build()?;
-    for (examples, name) in built.iter().zip(SPLITS) {
-        write_atomic(&file(&folder, name), |out| packed::write(examples, out))?;
-    }
+    build(&Workshop { folder: &folder })?;
     write_atomic(&folder.join("about.json"), |out| {
         serde_json::to_writer_pretty(&mut *out, about)?;
         out.write_all(b"\n")
     })?;
-    drop(built);
     let splits = open(&folder)?;
+    // Whole now; what cannot be removed costs only space.
+    let _ = fs::remove_dir_all(scratch(&folder));
     progress.say(&format!(
         "prepared {} ({}) in {:.1} s: {}",
         about.task,

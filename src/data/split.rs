@@ -1,12 +1,18 @@
 //! One split of a task's examples, read from a mapped file or from memory.
 
-use super::Examples;
-use super::packed::{self, Layout, OFFSETS, u32_at, u64_at};
+use super::packed::{Layout, u32_at, u64_at};
+use super::{Examples, pack};
 use crate::error::{Error, IoContext, Result};
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Symbols read from a mapping before its pages are given back to the system, so that the
+/// memory of a process does not grow with the set. The system keeps them cached.
+const RESIDENT: usize = 16 << 20;
 
 /// Packed examples. Cloning shares them.
 #[derive(Clone)]
@@ -16,6 +22,8 @@ struct Inner {
     image: Image,
     layout: Layout,
     path: Option<PathBuf>,
+    /// Symbols read since pages were last given back.
+    read: AtomicUsize,
 }
 
 enum Image {
@@ -28,6 +36,19 @@ impl Image {
         match self {
             Self::Mapped(map) => map,
             Self::Memory(bytes) => bytes,
+        }
+    }
+
+    /// Takes the pages of a range out of this process's memory.
+    fn release(&self, range: Range<usize>) {
+        if let Self::Mapped(map) = self {
+            // SAFETY: the mapping is shared and read-only, so its pages are the file's own:
+            // a later read, through a slice that is alive too, finds the same bytes again.
+            let advised = unsafe {
+                map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len())
+            };
+            // Advice only: a system without it keeps the pages.
+            let _ = advised;
         }
     }
 }
@@ -45,16 +66,16 @@ impl Split {
 
     /// The same without a file, for tests and tools.
     pub fn from_examples(examples: &Examples) -> Result<Self> {
-        let mut image = Vec::new();
-        packed::write(examples, &mut image).at("pack", "examples in memory")?;
+        let image = pack::image(examples).at("pack", "examples in memory")?;
         Self::verified(Image::Memory(image), None)
     }
 
     fn verified(image: Image, path: Option<PathBuf>) -> Result<Self> {
-        let layout = Layout::verify(image.bytes()).map_err(|damage| {
+        let read = |range| image.release(range);
+        let layout = Layout::verify(image.bytes(), read).map_err(|damage| {
             Error::data(path.clone().unwrap_or_default(), format!("damaged: {damage}"))
         })?;
-        Ok(Self(Arc::new(Inner { image, layout, path })))
+        Ok(Self(Arc::new(Inner { image, layout, path, read: AtomicUsize::new(0) })))
     }
 
     pub fn len(&self) -> usize {
@@ -79,9 +100,21 @@ impl Split {
             layout.examples,
             layout.parts
         );
-        let at = OFFSETS + 8 * (i * layout.parts + part);
+        let at = layout.offsets + 8 * (i * layout.parts + part);
         let (start, end) = (u64_at(image, at) as usize, u64_at(image, at + 8) as usize);
+        if self.0.read.fetch_add(end - start, Ordering::Relaxed) > RESIDENT {
+            self.0.read.store(0, Ordering::Relaxed);
+            self.0.image.release(layout.symbols.clone());
+        }
         &image[layout.symbols.clone()][start..end]
+    }
+
+    /// Length of a part, without touching its symbols.
+    pub fn length(&self, i: usize, part: usize) -> usize {
+        let (layout, image) = (&self.0.layout, self.0.image.bytes());
+        assert!(i < layout.examples && part < layout.parts, "part {part} of example {i}");
+        let at = layout.offsets + 8 * (i * layout.parts + part);
+        (u64_at(image, at + 8) - u64_at(image, at)) as usize
     }
 
     /// What is added to a symbol to get the id a model sees.

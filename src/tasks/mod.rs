@@ -21,6 +21,11 @@ pub trait Task: Send + Sync {
     /// the resolved configuration; an unknown key in it is an error that names the key.
     fn load(&self, options: &toml::Table, places: &Places, progress: &Progress) -> Result<Dataset>;
 
+    /// Whether examples are square gray images, a byte a pixel.
+    fn pictures(&self) -> bool {
+        false
+    }
+
     /// An example as a person reads it, on one line.
     fn text(&self, split: &Split, example: usize) -> String;
 

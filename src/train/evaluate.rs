@@ -22,7 +22,7 @@ pub fn evaluate(
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<Metrics>> {
     let mut indices: Vec<usize> = (0..examples).collect();
-    indices.sort_by_key(|&i| split.tokens(i, 0).len());
+    indices.sort_by_key(|&i| split.length(i, 0));
     let (mut loss, mut right) = (0.0, 0);
     for part in indices.chunks(config.run.micro_batch) {
         if stop() {

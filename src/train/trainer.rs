@@ -11,7 +11,7 @@ use super::schedule::learning_rate;
 use super::state::State;
 use super::{evaluate, save_weights};
 use crate::config::RunConfig;
-use crate::data::{Batch, Order, Split};
+use crate::data::{Loader, Split};
 use crate::error::{Error, Result};
 use crate::layers::Weights;
 use crate::measure::{self, Phase, Stop, Timer};
@@ -72,7 +72,7 @@ pub(super) fn ended(result: &Result<()>) -> (Status, Option<String>) {
 struct Trainer<'a> {
     job: Job<'a>,
     optimiser: AdamW,
-    order: Order,
+    loader: Loader,
     events: Events,
     state: State,
     /// The step of the newest checkpoint.
@@ -121,10 +121,12 @@ impl<'a> Trainer<'a> {
             }
             None => events.write(&Event::Start { at, lra })?,
         }
-        let order = Order::new(job.config.run.seed, job.data.train.len());
+        let RunConfig { run, model, train, .. } = job.config;
+        let split = job.data.train.clone();
+        let loader = Loader::new(split, run.seed, train.batch, model.length, train.pad);
         measure::reset_peaks();
         job.timer.include(state.wall);
-        Ok(Self { job, optimiser, order, events, state, saved })
+        Ok(Self { job, optimiser, loader, events, state, saved })
     }
 
     fn run(&mut self) -> Result<FinalMetrics> {
@@ -162,10 +164,13 @@ impl<'a> Trainer<'a> {
 
     /// One update. `false` when asked to stop in the middle; nothing has changed then.
     fn step(&mut self) -> Result<bool> {
-        let Job { config, data, model, stop, .. } = &self.job;
+        let Job { config, model, stop, timer, .. } = &mut self.job;
         let (train, step) = (&config.train, self.state.step);
-        let indices = self.order.batch(step, train.batch);
-        let batch = Batch::gather(&data.train, &indices, config.model.length, train.pad)?;
+        let late = self.loader.is_late(step)?;
+        let batch = match late {
+            true => timer.during(Phase::WaitData, || self.loader.batch(step))?,
+            false => self.loader.batch(step)?,
+        };
         let asked = || stop.requested().is_some();
         let vars = self.optimiser.vars();
         let at = (config.run.seed, step);

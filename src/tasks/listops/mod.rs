@@ -27,7 +27,7 @@ pub use writer::{parenthesise, write_header, write_row};
 
 use super::{Dataset, Places, Task, Verified};
 use crate::atomic::write_atomic;
-use crate::data::{About, Split, checksum, open_or_build};
+use crate::data::{About, Split, Workshop, checksum, open_or_build};
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use serde_json::json;
@@ -53,7 +53,7 @@ impl Task for ListOps {
         let (about, splits) = match &files {
             Some(files) => {
                 let about = about_official(files, &options)?;
-                let build = || official::read(files, &options, progress);
+                let build = |to: &Workshop| to.write(&official::read(files, &options, progress)?);
                 let splits = open_or_build(&places.cache, &about, progress, build)?;
                 (about, splits)
             }
@@ -64,7 +64,7 @@ impl Task for ListOps {
                     version: VERSION,
                     inputs: json!({ "generator": GENERATOR_VERSION, "options": options }),
                 };
-                let build = || generate(&options, progress);
+                let build = |to: &Workshop| to.write(&generate(&options, progress)?);
                 let splits = open_or_build(&places.cache, &about, progress, build)?;
                 (about, splits)
             }
