@@ -45,7 +45,7 @@ pub struct RunArgs {
     /// Change a value of the configuration, e.g. model.layers=2; may be repeated
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
-    /// Folder with the official files [env: LRA_DATA]
+    /// Folder with the official files, or their archive [env: LRA_DATA]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The run's folder; results/runs/<task>-<model>-<preset>-s<seed> by default

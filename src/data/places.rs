@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 /// Where data is looked for and where prepared data is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
-    /// Folder with the official files (`--data-dir` or `LRA_DATA`), if any was given.
+    /// Folder with the official files, or their archive (`--data-dir` or `LRA_DATA`), if any
+    /// was given.
     pub official: Option<PathBuf>,
     /// Prepared data of all tasks (`LRA_CACHE`, or the platform's cache folder).
     pub cache: PathBuf,
@@ -31,11 +32,11 @@ fn resolve(data_dir: Option<&Path>, env: impl Fn(&str) -> Option<OsString>) -> R
         None => env("LRA_DATA").map(|folder| (folder, "LRA_DATA")),
     };
     if let Some((folder, by)) = &official
-        && !folder.is_dir()
+        && !folder.exists()
     {
-        let what = if folder.exists() { "is not a folder" } else { "does not exist" };
         return Err(Error::usage(format!(
-            "{by} names {}, which {what}; give the folder that holds the official files",
+            "{by} names {}, which does not exist; give the folder that holds the official files, \
+             or their archive",
             folder.display()
         )));
     }

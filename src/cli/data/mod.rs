@@ -1,13 +1,16 @@
 //! `lra data`: prepare, verify, export and look at the tasks' data.
 
+mod list;
+mod sheet;
+mod show;
+
 use super::out;
 use crate::config::{Card, set};
-use crate::data::{Split, checksum, places, prepared};
+use crate::data::places;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::tasks::{self, Dataset, Places, Task};
-use clap::{Args, Subcommand, ValueEnum};
-use serde_json::json;
+use clap::{Args, Subcommand};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -37,18 +40,12 @@ enum Verb {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
-    /// Print examples as text
+    /// Print examples as text, and draw those that are pictures
     Show {
         #[command(flatten)]
         chosen: Chosen,
-        #[arg(long, value_enum, default_value_t = SplitName::Train)]
-        split: SplitName,
-        /// The first example to print, from 0
-        #[arg(long, default_value_t = 0)]
-        index: usize,
-        /// How many
-        #[arg(short, long, default_value_t = 1, value_name = "N")]
-        number: usize,
+        #[command(flatten)]
+        which: show::Which,
     },
     /// List the tasks and what is prepared of them
     List {
@@ -67,8 +64,8 @@ const DATA: &str = "data";
 struct Chosen {
     /// The task, e.g. `listops`
     task: String,
-    /// Folder with the official files [env: LRA_DATA]
-    #[arg(long, value_name = "DIR")]
+    /// Folder with the official files, or their archive [env: LRA_DATA]
+    #[arg(long, visible_alias = "from", value_name = "PATH")]
     data_dir: Option<PathBuf>,
     /// Seed of generated data; short for `--set data.seed=N`
     #[arg(long, value_name = "N")]
@@ -76,24 +73,6 @@ struct Chosen {
     /// Set a data option, e.g. `data.train=1000`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum SplitName {
-    Train,
-    Validation,
-    Test,
-}
-
-impl SplitName {
-    fn of(self, data: &Dataset) -> (&'static str, &Split) {
-        let [train, validation, test] = data.splits();
-        match self {
-            Self::Train => train,
-            Self::Validation => validation,
-            Self::Test => test,
-        }
-    }
 }
 
 impl Chosen {
@@ -151,27 +130,11 @@ pub fn run(args: &DataArgs, progress: &Progress) -> Result<()> {
                 names.try_for_each(|name| writeln!(out, "{name}"))
             })
         }
-        Verb::Show { chosen, split, index, number } => {
+        Verb::Show { chosen, which } => {
             let (task, data) = chosen.load(progress)?;
-            let (name, split) = split.of(&data);
-            if *index >= split.len() {
-                return Err(Error::usage(format!(
-                    "--index {index}; expected 0 to {}: {name} has {} examples",
-                    split.len().saturating_sub(1),
-                    split.len()
-                )));
-            }
-            let end = index.saturating_add(*number).min(split.len());
-            out::print(|out| {
-                for i in *index..end {
-                    let length: usize = (0..split.parts()).map(|p| split.tokens(i, p).len()).sum();
-                    let (label, text) = (split.label(i), task.text(split, i));
-                    writeln!(out, "{name}[{i}] label {label} length {length}: {text}")?;
-                }
-                Ok(())
-            })
+            show::show(task, &data, which)
         }
-        Verb::List { json } => list(*json),
+        Verb::List { json } => list::list(*json),
         Verb::Path => {
             let cache = places(None)?.cache;
             out::print(|out| writeln!(out, "{}", cache.display()))
@@ -186,64 +149,4 @@ fn summary(out: &mut dyn Write, task: &dyn Task, data: &Dataset) -> io::Result<(
         writeln!(out, "  {name:<10} {count:>7} examples, at most {longest} tokens")?;
     }
     writeln!(out, "  SHA-256    {}", data.checksum)
-}
-
-fn list(json: bool) -> Result<()> {
-    let cache = places(None)?.cache;
-    let mut entries = Vec::new();
-    for task in tasks::all() {
-        let folders = prepared(&cache, task.name()).into_iter().map(|(folder, about, splits)| {
-            let mut entry = json!({
-                "folder": folder.to_string_lossy(),
-                "source": about.source,
-                "version": about.version,
-                "inputs": about.inputs,
-            });
-            match splits {
-                Ok(splits) => {
-                    entry["examples"] = splits.each_ref().map(Split::len).as_slice().into();
-                    entry["bytes"] = splits.iter().map(Split::bytes).sum::<usize>().into();
-                    entry["checksum"] = checksum(&splits).into();
-                }
-                Err(error) => entry["damaged"] = error.to_string().into(),
-            }
-            entry
-        });
-        let folders: Vec<_> = folders.collect();
-        entries.push(json!({ "task": task.name(), "prepared": folders }));
-    }
-    out::print(|out| {
-        if json {
-            serde_json::to_writer_pretty(&mut *out, &entries)?;
-            return writeln!(out);
-        }
-        entries.iter().try_for_each(|entry| list_task(out, entry))
-    })
-}
-
-fn list_task(out: &mut dyn Write, entry: &serde_json::Value) -> io::Result<()> {
-    let text = |value: &serde_json::Value| out::line(value.as_str().unwrap_or_default());
-    writeln!(out, "{}", text(&entry["task"]))?;
-    let prepared = entry["prepared"].as_array().map_or(&[][..], Vec::as_slice);
-    if prepared.is_empty() {
-        writeln!(out, "  nothing prepared")?;
-    }
-    for one in prepared {
-        writeln!(out, "  {}", text(&one["folder"]))?;
-        if one["damaged"].is_string() {
-            writeln!(out, "    {}", text(&one["damaged"]))?;
-            continue;
-        }
-        let examples = one["examples"].as_array().into_iter().flatten();
-        let examples: Vec<_> = examples.map(ToString::to_string).collect();
-        let megabytes = one["bytes"].as_f64().unwrap_or_default() / 1e6;
-        writeln!(
-            out,
-            "    {}, {} examples, {megabytes:.1} MB, SHA-256 {:.16}",
-            text(&one["source"]),
-            examples.join(" + "),
-            text(&one["checksum"]),
-        )?;
-    }
-    Ok(())
 }
