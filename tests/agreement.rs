@@ -37,6 +37,7 @@ fn batch(golden: &Golden, at: usize) -> Batch {
         mask: Mask::new(ids.iter().map(|&id| id > 0).collect(), b, n).unwrap(),
         ids: Ids { ids: ids.into(), batch: b, n },
         labels: labels.to_vec1::<u32>().unwrap(),
+        parts: 1,
     }
 }
 
@@ -57,7 +58,7 @@ fn classifier(
     let variant = registry.get("transformer").unwrap();
     let kind = (dtype, &Device::Cpu);
     let none = toml::Table::new();
-    let model = Classifier::new(&section, variant, &none, (17, 10), &weights, kind).unwrap();
+    let model = Classifier::new(&section, variant, &none, common::SIZES, &weights, kind).unwrap();
     weights.set(before).unwrap();
     (model, weights)
 }

@@ -14,15 +14,17 @@ use std::time::Instant;
 pub fn seconds(config: &RunConfig, variant: &Variant, card: &Card, device: &Device) -> Result<f64> {
     let weights = Weights::new(0);
     let kind = (config.run.dtype.candle(), device);
-    let sizes = (card.vocabulary, card.classes);
+    let sizes = card.sizes();
     let (model, options) = (&config.model, &config.attention);
     let classifier = Classifier::new(model, variant, options, sizes, &weights, kind)?;
     let n = config.model.length;
-    let ids = (0..n).map(|i| 1 + (i % (card.vocabulary - 1)) as u32).collect();
+    let rows = sizes.parts;
+    let ids = (0..rows * n).map(|i| 1 + (i % (sizes.vocabulary - 1)) as u32).collect();
     let batch = Batch {
-        ids: Ids { ids, batch: 1, n },
-        mask: Mask::from_lengths(&[card.mean_length.min(n)], n)?,
+        ids: Ids { ids, batch: rows, n },
+        mask: Mask::from_lengths(&vec![card.mean_length.min(n); rows], n)?,
         labels: vec![0],
+        parts: rows,
     };
     let vars = weights.vars();
     let started = Instant::now();

@@ -104,8 +104,7 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
         progress.say(&chosen);
     }
     if args.micro_batch.is_none() {
-        config.run.micro_batch =
-            micro_batch(&config, variant, (card.vocabulary, card.classes), &device)?;
+        config.run.micro_batch = micro_batch(&config, variant, card.sizes(), &device)?;
     }
     let folder = args.out.clone().unwrap_or_else(|| folder_of(&config));
     let places = places(args.data_dir.as_deref())?;

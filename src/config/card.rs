@@ -12,14 +12,29 @@ pub struct Card {
     pub name: String,
     pub title: String,
     pub description: String,
+    /// Where its data comes from.
+    pub source: String,
     /// Token ids, padding included.
     pub vocabulary: usize,
     pub classes: usize,
+    /// Sequences of an example.
+    #[serde(default = "one")]
+    pub parts: usize,
     /// Mean length of an example, in tokens.
     pub mean_length: usize,
     #[serde(default)]
     pub data: toml::Table,
     presets: BTreeMap<String, Preset>,
+}
+
+/// A task as its models see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Token ids, padding included.
+    pub vocabulary: usize,
+    pub classes: usize,
+    /// Sequences of an example: 1, or 2 that one encoder reads.
+    pub parts: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -39,6 +54,10 @@ struct Preset {
     /// What differs for some attentions, by name.
     #[serde(default)]
     models: BTreeMap<String, toml::Table>,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// A preset's name and what it is.
@@ -61,6 +80,12 @@ impl Card {
     /// The card of a task.
     pub fn of(task: &dyn Task) -> Result<Self> {
         Self::parse(task.card(), Path::new(&format!("tasks/{}.toml", task.name())))
+    }
+
+    /// What a model is told of the task.
+    pub fn sizes(&self) -> Sizes {
+        let Self { vocabulary, classes, parts, .. } = *self;
+        Sizes { vocabulary, classes, parts }
     }
 
     /// What a preset is, in one line.
@@ -138,7 +163,7 @@ mod tests {
     use super::*;
 
     fn card(presets: &str) -> Card {
-        let head = "name = \"t\"\ntitle = \"\"\ndescription = \"\"\nvocabulary = 1\nclasses = 1\n\
+        let head = "name = \"t\"\ntitle = \"\"\ndescription = \"\"\nsource = \"\"\nvocabulary = 1\nclasses = 1\n\
                     mean_length = 1\n";
         Card::parse(&format!("{head}{presets}"), Path::new("t.toml")).unwrap()
     }

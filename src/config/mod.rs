@@ -6,7 +6,7 @@ mod card;
 mod resolve;
 mod section;
 
-pub use card::{Card, PresetInfo};
+pub use card::{Card, PresetInfo, Sizes};
 pub use resolve::{Request, resolve};
 pub use section::{resolved, section, set};
 
@@ -76,6 +76,19 @@ pub struct ModelSection {
     pub attention_dropout: f64,
     pub positions: Positions,
     pub pooling: Pooling,
+    /// What the head sees of two documents; of tasks with two alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<Pair>,
+}
+
+/// How the vectors of two documents become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pair {
+    /// `[x1, x2]`: LRA's public configuration.
+    Concatenate,
+    /// `[x1, x2, x1 * x2, x1 - x2]`: the paper's appendix.
+    Interaction,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +105,8 @@ pub enum Positions {
 pub enum Pooling {
     /// The output at a learned position put in front.
     Cls,
+    /// The output at the first token: what LRA calls CLS where there are two documents.
+    First,
     /// The mean over the positions that are tokens.
     Mean,
 }

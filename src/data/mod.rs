@@ -9,8 +9,10 @@
 //! - `prepared`: open what is prepared, or build it; what is known about it
 //! - `order`, `batch`: the order of examples, and padded batches of them
 //! - `loader`: batches made ahead, on a thread of their own
+//! - `source`, `archive`: a task's official files, in a folder or in an archive
 //! - `places`: where official files are looked for and where the cache is
 
+mod archive;
 mod batch;
 mod examples;
 mod loader;
@@ -19,14 +21,18 @@ mod pack;
 mod packed;
 mod places;
 mod prepared;
+mod source;
 mod split;
 
 pub use batch::Batch;
 pub use examples::Examples;
 pub use loader::Loader;
-pub use order::Order;
+pub use order::{Order, deal};
 pub use pack::PackWriter;
 pub use packed::PACKED_VERSION;
 pub use places::{Places, places};
-pub use prepared::{About, SPLITS, Workshop, checksum, open_or_build, prepared, prepared_folder};
+pub use prepared::{
+    About, SPLITS, Workshop, checksum, last_official, open_or_build, prepared, prepared_folder,
+};
+pub use source::{Published, Source};
 pub use split::Split;

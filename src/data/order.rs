@@ -37,6 +37,15 @@ impl Order {
     }
 }
 
+/// The items in a keyed order, cut in two: the first `count`, and the others.
+pub fn deal<T>(items: Vec<T>, count: usize, key: Key) -> [Vec<T>; 2] {
+    let order = permutation(key, items.len());
+    let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
+    let mut dealt = order.into_iter().filter_map(|i| items[i as usize].take());
+    let first = dealt.by_ref().take(count).collect();
+    [first, dealt.collect()]
+}
+
 /// A uniform permutation of `0..n` (Fisher and Yates).
 fn permutation(key: Key, n: usize) -> Vec<u32> {
     let mut rng = key.stream();
@@ -50,6 +59,18 @@ fn permutation(key: Key, n: usize) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dealt_items_are_all_there_once() {
+        let [first, others] = deal((0..100).collect(), 30, Key::new(1));
+        assert_eq!((first.len(), others.len()), (30, 70));
+        let mut all = [first.clone(), others].concat();
+        assert!(!all.is_sorted());
+        all.sort();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
+        assert_eq!(deal((0..100).collect(), 30, Key::new(1))[0], first);
+        assert_ne!(deal((0..100).collect(), 30, Key::new(2))[0], first);
+    }
 
     #[test]
     fn every_epoch_sees_every_example_once_and_any_batch_stands_alone() {

@@ -152,6 +152,27 @@ pub fn prepared(cache: &Path, task: &str) -> Vec<(PathBuf, About, Result<[Split;
     described.collect()
 }
 
+/// What was last prepared of a task from files, with the same version and `options` among
+/// its inputs: for a run that is not told where the files are.
+pub fn last_official(
+    cache: &Path,
+    task: &str,
+    version: u32,
+    options: &serde_json::Value,
+) -> Option<About> {
+    let entries = fs::read_dir(cache.join(task)).ok()?;
+    let described = entries.flatten().filter_map(|entry| {
+        let file = entry.path().join("about.json");
+        let about: About = serde_json::from_slice(&fs::read(&file).ok()?).ok()?;
+        let same = about.version == version && about.inputs["options"] == *options;
+        // The key must still lead here: not a folder of another format, or moved by hand.
+        let ours = prepared_folder(cache, &about) == entry.path();
+        let when = file.metadata().and_then(|about| about.modified()).ok()?;
+        (same && ours && about.source != "generated").then_some((when, about))
+    });
+    described.max_by_key(|(when, about)| (*when, about.key())).map(|(_, about)| about)
+}
+
 /// Removes what a killed process left half written. A day old, so that nothing which
 /// another process is writing now is touched; failing to remove costs only space.
 fn remove_leftovers(folder: &Path) {
@@ -163,5 +184,41 @@ fn remove_leftovers(folder: &Path) {
         if ours && age.is_some_and(|age| age > OLD) {
             let _ = fs::remove_file(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The newest of the same version and options, whatever else lies there.
+    #[test]
+    fn what_was_prepared_last_is_found_again() {
+        let cache = tempfile::tempdir().unwrap();
+        let about = |source: &str, version, length| About {
+            task: "text".into(),
+            source: source.into(),
+            version,
+            inputs: json!({ "files": 1, "options": { "max_length": length } }),
+        };
+        let silent = Progress::silent();
+        let splits = || [0, 1, 2].map(|_| Examples::new(1, 1));
+        let prepare = |about: &About| {
+            open_or_build(cache.path(), about, &silent, |to| to.write(&splits())).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let options = json!({ "max_length": 7 });
+        let found = || last_official(cache.path(), "text", 1, &options);
+        assert_eq!(found(), None);
+        prepare(&about("/old", 1, 7));
+        prepare(&about("/new", 1, 7));
+        prepare(&about("/longer", 1, 8));
+        prepare(&about("/later", 2, 7));
+        prepare(&about("generated", 1, 7));
+        fs::create_dir(cache.path().join("text/official-0")).unwrap();
+        let file = serde_json::to_vec(&about("/moved", 1, 7)).unwrap();
+        fs::write(cache.path().join("text/official-0/about.json"), file).unwrap();
+        assert_eq!(found(), Some(about("/new", 1, 7)));
     }
 }

@@ -21,7 +21,7 @@ impl Embedding {
         let normal = |stdev| Init::Randn { mean: 0.0, stdev };
         let cls = match model.pooling {
             Pooling::Cls => Some(vb.get_with_hints((1, d), "cls", Init::Const(0.0))?),
-            Pooling::Mean => None,
+            Pooling::First | Pooling::Mean => None,
         };
         let n = model.length + usize::from(cls.is_some());
         let positions = match model.positions {

@@ -1,12 +1,17 @@
 //! Tasks: what is to be classified. One file (or folder) per task, one line here.
 
+pub mod image;
 pub mod listops;
+pub mod retrieval;
+pub mod text;
 
 pub use crate::data::Places;
 
-use crate::data::Split;
-use crate::error::{Error, Result};
+use crate::config::Sizes;
+use crate::data::{About, Published, Source, Split, checksum, last_official};
+use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// One of the arena's tasks.
@@ -62,6 +67,21 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// `sizes`: vocabulary, classes, and tokens of the longest example.
+    fn new(about: About, splits: [Split; 3], sizes: (usize, usize, usize)) -> Self {
+        let checksum = checksum(&splits);
+        let [train, validation, test] = splits;
+        let (vocabulary, classes, max_length) = sizes;
+        let About { source, version, .. } = about;
+        Self { train, validation, test, vocabulary, classes, max_length, source, version, checksum }
+    }
+
+    /// What a model is told of the task.
+    pub fn sizes(&self) -> Sizes {
+        let Self { vocabulary, classes, .. } = *self;
+        Sizes { vocabulary, classes, parts: self.train.parts() }
+    }
+
     /// The splits with their names, in the order of [`crate::data::SPLITS`].
     pub fn splits(&self) -> [(&'static str, &Split); 3] {
         [("train", &self.train), ("validation", &self.validation), ("test", &self.test)]
@@ -79,7 +99,7 @@ pub struct Verified {
 
 /// Every task, in the paper's order.
 pub fn all() -> &'static [&'static dyn Task] {
-    &[&listops::ListOps]
+    &[&listops::ListOps, &text::Text, &retrieval::Retrieval, &image::Image]
 }
 
 /// The task of this name.
@@ -88,4 +108,56 @@ pub fn find(name: &str) -> Result<&'static dyn Task> {
         let known: Vec<_> = all().iter().map(|task| task.name()).collect();
         Error::usage(format!("no task `{}`; known: {}", name.escape_debug(), known.join(", ")))
     })
+}
+
+/// The files of a published set and what is prepared of them: those in the folder that was
+/// named, or where none was, what was prepared last with these options.
+fn find_source(
+    task: &str,
+    version: u32,
+    set: &Published,
+    options: &Value,
+    places: &Places,
+    limit: &dyn Fn(&str) -> Option<u64>,
+) -> Result<(About, Option<Source>)> {
+    let Some(place) = &places.official else {
+        let about = last_official(&places.cache, task, version, options);
+        return Ok((about.ok_or_else(|| set.missing(task, None))?, None));
+    };
+    let source = Source::locate(place, set).ok_or_else(|| set.missing(task, Some(place)))?;
+    let inputs = json!({ "files": source.identity(limit)?, "options": options });
+    let about = About { task: task.into(), source: source.name(), version, inputs };
+    Ok((about, Some(source)))
+}
+
+/// Bytes as a person reads them, on one line.
+fn in_words(bytes: &[u8]) -> String {
+    let escape = |c: char| -> String {
+        if c.is_control() { c.escape_default().collect() } else { c.to_string() }
+    };
+    String::from_utf8_lossy(bytes).chars().map(escape).collect()
+}
+
+/// Reads a task's files once more and holds what was prepared against them.
+fn verify_again(
+    task: &dyn Task,
+    options: &toml::Table,
+    places: &Places,
+    progress: &Progress,
+) -> Result<Verified> {
+    let data = task.load(options, places, progress)?;
+    let cache = tempfile::tempdir_in(&places.cache).at("create a folder in", &places.cache)?;
+    let again =
+        Places { official: Some(PathBuf::from(&data.source)), cache: cache.path().to_path_buf() };
+    let read = task.load(options, &again, progress)?;
+    if read.checksum != data.checksum {
+        let message = format!(
+            "what is prepared has SHA-256 {}, its files now give {}; prepare it anew",
+            data.checksum, read.checksum
+        );
+        return Err(Error::data(&data.source, message));
+    }
+    let file = |(_, split): (&str, &Split)| Some((split.path()?.to_path_buf(), split.len() as u64));
+    let files = data.splits().into_iter().filter_map(file).collect();
+    Ok(Verified { source: data.source, files })
 }

@@ -22,7 +22,8 @@ pub fn evaluate(
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<Metrics>> {
     let mut indices: Vec<usize> = (0..examples).collect();
-    indices.sort_by_key(|&i| split.length(i, 0));
+    let longest = |i: usize| (0..split.parts()).map(|p| split.length(i, p)).max();
+    indices.sort_by_key(|&i| longest(i));
     let (mut loss, mut right) = (0.0, 0);
     for part in indices.chunks(config.run.micro_batch) {
         if stop() {

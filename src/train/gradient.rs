@@ -42,7 +42,7 @@ pub fn gradients(
             return Ok(None);
         }
         let part = batch.narrow(first, micro.min(batch.len() - first))?;
-        let cx = Context::new(part.mask.clone(), seed).training(step, first as u64);
+        let cx = Context::new(part.mask.clone(), seed).training(step, batch.row(first));
         let logits = model.forward(&part.ids, &cx)?;
         let share = cross_entropy(&logits, &part.labels, batch.len())?;
         loss += share.to_dtype(DType::F64)?.to_scalar::<f64>()?;

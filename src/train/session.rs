@@ -2,7 +2,7 @@
 
 use super::trainer::{Job, Outcome, ended, train};
 use crate::attention::Variant;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, Sizes};
 use crate::error::{Error, Result};
 use crate::layers::Weights;
 use crate::measure::{self, Stop, Timer};
@@ -57,7 +57,7 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
         );
         return Err(Error::config("model.length", message));
     }
-    let (model, weights) = build(config, variant, (data.vocabulary, data.classes), setting.device)?;
+    let (model, weights) = build(config, variant, data.sizes(), setting.device)?;
     // Only now: a configuration that cannot be run leaves no folder behind.
     let folder = RunFolder::open(setting.folder, &json)?;
     if let Some(record) = folder.read_record()?
@@ -105,12 +105,11 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
     result.map(|()| record)
 }
 
-/// The model of a configuration and its weights, drawn from the run's seed. `sizes` are
-/// those of the vocabulary and the classes.
+/// The model of a configuration and its weights, drawn from the run's seed.
 pub fn build(
     config: &RunConfig,
     variant: &Variant,
-    sizes: (usize, usize),
+    sizes: Sizes,
     device: &Device,
 ) -> Result<(Classifier, Weights)> {
     let weights = Weights::new(config.run.seed);
@@ -145,7 +144,7 @@ fn describe(data: &Dataset) -> DataRecord {
 pub fn micro_batch(
     config: &RunConfig,
     variant: &Variant,
-    sizes: (usize, usize),
+    sizes: Sizes,
     device: &Device,
 ) -> Result<usize> {
     const FLOPS: f64 = 1e11;

@@ -1,31 +1,49 @@
 //! What holds for every attention of the registry; new ones are covered unasked.
 
-use super::common::{batch, difference, largest, layer, model, random};
+use super::common::{SIZES, batch, difference, largest, layer, model, random};
 use candle_core::{DType, Device, Tensor};
 use lra::attention::Registry;
-use lra::config::{Pooling, Positions};
+use lra::config::{ModelSection, Pair, Pooling, Positions, Sizes};
+use lra::data::Batch;
 use lra::layers::{Context, Weights};
 use lra::models::Classifier;
 use lra::ops::Mask;
 use lra::train::gradients;
 
+/// Models of one sequence, and of two that meet in the head.
+fn models() -> Vec<(ModelSection, Sizes)> {
+    let pair =
+        |pooling, pair| ModelSection { pair: Some(pair), ..model(pooling, Positions::Sinusoid) };
+    let two = Sizes { parts: 2, ..SIZES };
+    vec![
+        (model(Pooling::Cls, Positions::Learned), SIZES),
+        (model(Pooling::Mean, Positions::Sinusoid), SIZES),
+        (pair(Pooling::Mean, Pair::Concatenate), two),
+        (pair(Pooling::First, Pair::Interaction), two),
+    ]
+}
+
+/// Six rows of tokens: as many examples, or three of two documents.
+fn rows(parts: usize) -> Batch {
+    let mut batch = batch(&[24, 11, 17, 5, 24, 9], 1);
+    batch.labels.truncate(6 / parts);
+    Batch { parts, ..batch }
+}
+
 /// Every variable of every model gets a finite gradient that is not zero, in training
-/// mode, with padding, both poolings and both kinds of positions.
+/// mode, with padding, whatever the pooling, the positions and the number of documents.
 #[test]
 fn every_weight_gets_a_gradient() {
     let registry = Registry::builtin();
     for variant in registry.iter() {
-        for (pooling, positions) in
-            [(Pooling::Cls, Positions::Learned), (Pooling::Mean, Positions::Sinusoid)]
-        {
+        for (section, sizes) in models() {
             let weights = Weights::new(3);
             let kind = (DType::F32, &Device::Cpu);
             let none = toml::Table::new();
-            let section = model(pooling, positions);
-            let model = Classifier::new(&section, variant, &none, (17, 10), &weights, kind);
-            let batch = batch(&[24, 11, 17, 5, 24], 1);
+            let model = Classifier::new(&section, variant, &none, sizes, &weights, kind);
+            let batch = rows(sizes.parts);
             // Step 1: the CLS vector and the biases start at zero, not their gradients.
-            let found = gradients(&model.unwrap(), &weights.vars(), &batch, 5, (3, 1), &|| false);
+            let found = gradients(&model.unwrap(), &weights.vars(), &batch, 6, (3, 1), &|| false);
             let found = found.unwrap().unwrap();
             assert!(found.loss.is_finite(), "{}: loss {}", variant.name, found.loss);
             for (name, gradient) in &found.by_name {
@@ -40,16 +58,17 @@ fn every_weight_gets_a_gradient() {
 /// Gradients of a batch taken in parts, dropout on, are those of the whole, to rounding.
 #[test]
 fn micro_batches_change_nothing() {
-    for variant in Registry::builtin().iter() {
+    for (variant, (section, sizes)) in
+        Registry::builtin().iter().flat_map(|v| models().into_iter().map(move |m| (v, m)))
+    {
         let weights = Weights::new(3);
         let kind = (DType::F64, &Device::Cpu);
-        let section = model(Pooling::Cls, Positions::Learned);
         let none = toml::Table::new();
-        let model = Classifier::new(&section, variant, &none, (17, 10), &weights, kind).unwrap();
-        let (vars, batch) = (weights.vars(), batch(&[24, 11, 17, 5, 24], 1));
+        let model = Classifier::new(&section, variant, &none, sizes, &weights, kind).unwrap();
+        let (vars, batch) = (weights.vars(), rows(sizes.parts));
         let of =
             |micro| gradients(&model, &vars, &batch, micro, (3, 7), &|| false).unwrap().unwrap();
-        let whole = of(5);
+        let whole = of(6);
         for micro in [1, 2, 3] {
             let parts = of(micro);
             assert!((whole.loss - parts.loss).abs() < 1e-13, "{} by {micro}", variant.name);

@@ -4,13 +4,16 @@
 
 use candle_core::{DType, Device, Tensor};
 use lra::attention::{Attention, Build, Variant};
-use lra::config::{ModelSection, Pad, Pooling, Positions, Schedule, TrainSection};
+use lra::config::{ModelSection, Pad, Pooling, Positions, Schedule, Sizes, TrainSection};
 use lra::data::Batch;
 use lra::layers::Weights;
 use lra::ops::{Ids, Mask};
 use lra::random::Key;
 use lra::records::Selection;
 use rand::Rng;
+
+/// A task with one sequence, as its models see it.
+pub const SIZES: Sizes = Sizes { vocabulary: 17, classes: 10, parts: 1 };
 
 /// Uniform in [-1, 1), f64.
 pub fn random(shape: &[usize], salt: u64) -> Tensor {
@@ -50,6 +53,7 @@ pub fn model(pooling: Pooling, positions: Positions) -> ModelSection {
         attention_dropout: 0.1,
         positions,
         pooling,
+        pair: None,
     }
 }
 
@@ -85,6 +89,7 @@ pub fn batch(lengths: &[usize], salt: u64) -> Batch {
         ids: Ids { ids: ids.into(), batch: lengths.len(), n },
         mask: Mask::from_lengths(lengths, n).unwrap(),
         labels: (0..lengths.len()).map(|_| rng.random_range(0..10)).collect(),
+        parts: 1,
     }
 }
 

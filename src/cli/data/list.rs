@@ -1,6 +1,7 @@
 //! `lra data list`.
 
 use super::super::out;
+use crate::config::Card;
 use crate::data::{Split, checksum, places, prepared};
 use crate::error::Result;
 use crate::tasks;
@@ -30,7 +31,8 @@ pub(super) fn list(json: bool) -> Result<()> {
             entry
         });
         let folders: Vec<_> = folders.collect();
-        entries.push(json!({ "task": task.name(), "prepared": folders }));
+        let source = Card::of(*task)?.source;
+        entries.push(json!({ "task": task.name(), "from": source, "prepared": folders }));
     }
     out::print(|out| {
         if json {
@@ -43,7 +45,7 @@ pub(super) fn list(json: bool) -> Result<()> {
 
 fn list_task(out: &mut dyn Write, entry: &serde_json::Value) -> io::Result<()> {
     let text = |value: &serde_json::Value| out::line(value.as_str().unwrap_or_default());
-    writeln!(out, "{}", text(&entry["task"]))?;
+    writeln!(out, "{}, from {}", text(&entry["task"]), text(&entry["from"]))?;
     let prepared = entry["prepared"].as_array().map_or(&[][..], Vec::as_slice);
     if prepared.is_empty() {
         writeln!(out, "  nothing prepared")?;

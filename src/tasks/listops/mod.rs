@@ -27,7 +27,7 @@ pub use writer::{parenthesise, write_header, write_row};
 
 use super::{Dataset, Places, Task, Verified};
 use crate::atomic::write_atomic;
-use crate::data::{About, Split, Workshop, checksum, open_or_build};
+use crate::data::{About, Split, Workshop, open_or_build};
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use serde_json::json;
@@ -69,19 +69,7 @@ impl Task for ListOps {
                 (about, splits)
             }
         };
-        let checksum = checksum(&splits);
-        let [train, validation, test] = splits;
-        Ok(Dataset {
-            train,
-            validation,
-            test,
-            vocabulary: VOCABULARY,
-            classes: CLASSES,
-            max_length: options.max_length as usize,
-            source: about.source,
-            version: about.version,
-            checksum,
-        })
+        Ok(Dataset::new(about, splits, (VOCABULARY, CLASSES, options.max_length as usize)))
     }
 
     fn text(&self, split: &Split, example: usize) -> String {

@@ -1,0 +1,152 @@
+//! A task's official files, where a user has them: in a folder, or in the archive of it.
+
+use super::archive::members;
+use crate::error::{Error, IoContext, Result};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+use walkdir::WalkDir;
+
+/// How a set of files is published.
+pub struct Published {
+    /// The folder in the archive.
+    pub folder: &'static str,
+    /// Something that the folder holds.
+    pub holds: &'static str,
+    pub archive: &'static str,
+    /// Where the archive is to be had.
+    pub url: &'static str,
+}
+
+/// Files of a set, found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Folder(PathBuf),
+    Archive(PathBuf),
+}
+
+impl Source {
+    /// The set in `place`: its archive, its folder, or a folder that has one of them.
+    pub fn locate(place: &Path, set: &Published) -> Option<Self> {
+        if place.is_file() {
+            return Some(Self::Archive(place.to_path_buf()));
+        }
+        let folders = [place.join(set.folder), place.to_path_buf()];
+        if let Some(folder) = folders.into_iter().find(|folder| folder.join(set.holds).exists()) {
+            return Some(Self::Folder(folder));
+        }
+        let archive = place.join(set.archive);
+        archive.is_file().then_some(Self::Archive(archive))
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path) | Self::Archive(path) => path,
+        }
+    }
+
+    /// The path, the same from wherever it is named.
+    pub fn name(&self) -> String {
+        let path = self.path();
+        path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).display().to_string()
+    }
+
+    /// Changes when a file that is used does: names, sizes and times of last change.
+    pub fn identity(&self, limit: &dyn Fn(&str) -> Option<u64>) -> Result<Value> {
+        let mut hash = Sha256::new();
+        let mut add = |name: &str, path: &Path| -> Result<()> {
+            let about = path.metadata().at("read", path)?;
+            let changed = about.modified().at("read", path)?.duration_since(UNIX_EPOCH);
+            // Before 1970 counts as 1970.
+            let nanoseconds = changed.unwrap_or_default().as_nanos();
+            hash.update(format!("{name}\0{}\0{nanoseconds}\0", about.len()));
+            Ok(())
+        };
+        match self {
+            Self::Archive(path) => add("archive", path)?,
+            Self::Folder(folder) => {
+                for (name, path) in files(folder, limit)? {
+                    add(&name, &path)?;
+                }
+            }
+        }
+        Ok(json!(format!("{:x}", hash.finalize())))
+    }
+
+    /// Hands each file's path inside the set, with `/`, and its content to `each`. `limit`
+    /// says how large a file may be, and `None` for those that are none of the set's.
+    pub fn each(
+        &self,
+        set: &Published,
+        limit: &dyn Fn(&str) -> Option<u64>,
+        each: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Self::Folder(folder) => {
+                for (name, path) in files(folder, limit)? {
+                    let size = path.metadata().at("read", &path)?.len();
+                    let most = limit(&name).unwrap_or_default();
+                    if size > most {
+                        let message = format!("{size} bytes; expected at most {most}");
+                        return Err(Error::data(path, message));
+                    }
+                    each(&name, &std::fs::read(&path).at("read", &path)?)?;
+                }
+                Ok(())
+            }
+            Self::Archive(archive) => {
+                let inner = |path: &str| {
+                    let path = path.strip_prefix("./").unwrap_or(path);
+                    let path = path.strip_prefix(set.folder).unwrap_or(path);
+                    path.trim_start_matches('/').to_string()
+                };
+                members(archive, &|path| limit(&inner(path)), &mut |path, content| {
+                    each(&inner(path), content)
+                })
+            }
+        }
+    }
+}
+
+/// The set's files in a folder, sorted by name.
+fn files(folder: &Path, limit: &dyn Fn(&str) -> Option<u64>) -> Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in WalkDir::new(folder).follow_links(true) {
+        let entry = entry.map_err(|e| Error::Io {
+            action: "list",
+            path: e.path().unwrap_or(folder).to_path_buf(),
+            source: e.into(),
+        })?;
+        let inside = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+        let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
+        let name = parts.join("/");
+        if entry.file_type().is_file() && limit(&name).is_some() {
+            found.push((name, entry.into_path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+impl Published {
+    /// What to say when the set is nowhere: which file, from where, and where to put it.
+    pub fn missing(&self, task: &str, place: Option<&Path>) -> Error {
+        let looked = match place {
+            Some(place) => {
+                format!("{} has neither {}/ nor {}", place.display(), self.folder, self.archive)
+            }
+            None => "no folder was named".to_string(),
+        };
+        let url = self.url;
+        let how = format!(
+            "{looked}; get {} from {url}, put it into a folder and name that folder with \
+             --data-dir or LRA_DATA",
+            self.archive
+        );
+        Error::data(
+            place.unwrap_or(Path::new(self.archive)),
+            format!("task {task} needs its data: {how}"),
+        )
+    }
+}
