@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 pub struct Stop {
     /// The number of the signal; 0 before one came.
     signal: Arc<AtomicUsize>,
+    /// A signal ends the process at once.
+    at_once: Arc<AtomicBool>,
 }
 
 impl Stop {
@@ -28,6 +30,11 @@ impl Stop {
             // before the signal that is being handled.
             flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&asked))?;
             for signal in [SIGINT, SIGTERM] {
+                flag::register_conditional_shutdown(
+                    signal,
+                    128 + signal,
+                    Arc::clone(&stop.at_once),
+                )?;
                 flag::register(signal, Arc::clone(&asked))?;
                 flag::register_usize(signal, Arc::clone(&stop.signal), signal as usize)?;
             }
@@ -41,6 +48,15 @@ impl Stop {
             source,
         })?;
         Ok(stop)
+    }
+
+    /// Does `work`, in which a signal ends the process at once: for work that takes long and
+    /// leaves nothing half done in the place of something whole.
+    pub fn at_once<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.at_once.store(true, SeqCst);
+        let done = work();
+        self.at_once.store(false, SeqCst);
+        done
     }
 
     /// The latest signal that asked this process to end.

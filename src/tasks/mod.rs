@@ -2,6 +2,7 @@
 
 pub mod image;
 pub mod listops;
+pub mod pathfinder;
 pub mod retrieval;
 pub mod text;
 
@@ -97,9 +98,19 @@ pub struct Verified {
     pub files: Vec<(PathBuf, u64)>,
 }
 
-/// Every task, in the paper's order.
+/// Every task, in the paper's order; then what it has settings for but no results.
 pub fn all() -> &'static [&'static dyn Task] {
-    &[&listops::ListOps, &text::Text, &retrieval::Retrieval, &image::Image]
+    static ALL: [&dyn Task; 8] = [
+        &listops::ListOps,
+        &text::Text,
+        &retrieval::Retrieval,
+        &image::Image,
+        &pathfinder::SIZES[0],
+        &pathfinder::SIZES[1],
+        &pathfinder::SIZES[2],
+        &pathfinder::SIZES[3],
+    ];
+    &ALL
 }
 
 /// The task of this name.

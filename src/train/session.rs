@@ -49,7 +49,7 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
     let mut environment =
         measure::observe(setting.device, config.run.dtype.candle(), rayon::current_num_threads());
     let timer = Timer::new(setting.device);
-    let data = task.load(&config.data, places, progress)?;
+    let data = setting.stop.at_once(|| task.load(&config.data, places, progress))?;
     if config.model.length > data.max_length {
         let message = format!(
             "{} is above the maximum of {} tokens that task {} has",

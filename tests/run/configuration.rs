@@ -1,58 +1,6 @@
 //! What a configuration may be, and what is said of one that may not.
 
 use super::{arguments, folder, lra};
-use candle_core::{DType, Device};
-use lra::attention::Registry;
-use lra::config::{Card, Dtype, Request, RunConfig, resolve};
-use lra::layers::Weights;
-use lra::models::Classifier;
-use lra::tasks;
-
-fn config(model: &str, preset: &str) -> RunConfig {
-    let registry = Registry::builtin();
-    let request = Request {
-        model,
-        options: registry.get(model).unwrap().options,
-        preset,
-        seed: 0,
-        device: "cpu",
-        dtype: Dtype::F32,
-        steps: None,
-        micro_batch: None,
-        sets: &[],
-    };
-    resolve(&Card::of(tasks::find("listops").unwrap()).unwrap(), &request).unwrap()
-}
-
-fn parameters(model: &str, preset: &str) -> usize {
-    let (registry, weights) = (Registry::builtin(), Weights::new(0));
-    let config = config(model, preset);
-    let variant = registry.get(model).unwrap();
-    let kind = (DType::F32, &Device::Cpu);
-    let (section, options) = (&config.model, &config.attention);
-    Classifier::new(section, variant, options, (17, 10), &weights, kind).unwrap();
-    weights.count()
-}
-
-/// The counts of LRA's public configuration and of the paper's appendix.
-#[test]
-fn the_transformer_has_its_parameters() {
-    assert_eq!(parameters("transformer", "lra"), 8_948_746);
-    assert_eq!(parameters("transformer", "paper"), 19_983_370);
-}
-
-/// Every preset resolves for every model, with at most 10 % more parameters than the
-/// Transformer's (the rule of the arena).
-#[test]
-fn presets_resolve_within_the_parameter_rule() {
-    for variant in Registry::builtin().iter() {
-        for preset in ["lra", "paper", "compact", "quick"] {
-            let (ours, base) =
-                (parameters(variant.name, preset), parameters("transformer", preset));
-            assert!(ours * 10 <= base * 11, "{} {preset}: {ours} over {base}", variant.name);
-        }
-    }
-}
 
 #[test]
 fn mistakes_are_named() {

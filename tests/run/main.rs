@@ -3,6 +3,7 @@
 mod configuration;
 mod determinism;
 mod output;
+mod presets;
 mod resume;
 
 use assert_cmd::Command;
