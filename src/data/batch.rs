@@ -32,7 +32,7 @@ impl Batch {
         };
         let mut ids = vec![0u32; rows.len() * n];
         for (row, &(i, part)) in ids.chunks_exact_mut(n).zip(&rows) {
-            for (id, &symbol) in row.iter_mut().zip(&split.tokens(i, part)[..]) {
+            for (id, &symbol) in row.iter_mut().zip(split.tokens(i, part)) {
                 *id = u32::from(symbol) + split.first_id();
             }
         }

@@ -45,12 +45,16 @@ pub fn flip(orientation: f64) -> f64 {
     if orientation < 0.0 { orientation + PI } else { orientation - PI }
 }
 
+/// Whole and not: (y, x).
+type Pixel = (i64, i64);
+type Point = (f64, f64);
+
 /// A place where the next paddle may end, seen from the pivot.
 pub struct Candidate {
-    pub offset: (i64, i64),
+    pub offset: Pixel,
     /// Before it is cut to whole pixels, for the test against the borders; several samples
     /// of the circle may be cut to one place.
-    pub samples: Vec<(f64, f64)>,
+    pub samples: Vec<Point>,
     pub orientation: f64,
     /// The paddle from there back towards the pivot.
     pub stamp: Stamp,
@@ -133,7 +137,7 @@ fn candidates(shape: &Shape, margin: usize) -> Vec<Candidate> {
     let radius = (shape.paddle_length + margin) as f64;
     let arc = 360.0 / (2.0 * radius * PI);
     let count = (360.0 / arc).ceil() as usize;
-    let mut found: Vec<((i64, i64), Vec<(f64, f64)>)> = Vec::new();
+    let mut found: Vec<(Pixel, Vec<Point>)> = Vec::new();
     for i in 0..count {
         let angle = i as f64 * arc * PI / 180.0;
         let sample = (radius * angle.sin(), radius * angle.cos());
@@ -147,7 +151,7 @@ fn candidates(shape: &Shape, margin: usize) -> Vec<Candidate> {
         }
     }
     found.sort_by_key(|(offset, _)| *offset);
-    let make = |(offset, samples): ((i64, i64), Vec<(f64, f64)>)| {
+    let make = |(offset, samples): (Pixel, Vec<Point>)| {
         let orientation = (offset.0 as f64).atan2(offset.1 as f64);
         let stamp = Stamp::new(shape, margin, flip(orientation));
         Candidate { offset, samples, orientation, stamp }

@@ -122,7 +122,9 @@ impl<R: Read> Reader<R> {
 mod tests {
     use super::*;
 
-    fn rows(text: &[u8]) -> Result<Vec<(u32, Vec<u8>, Vec<u8>)>> {
+    type Pair = (u32, Vec<u8>, Vec<u8>);
+
+    fn rows(text: &[u8]) -> Result<Vec<Pair>> {
         let mut reader = Reader::new(text, Path::new("pairs.tsv"));
         let mut rows = Vec::new();
         while let Some(row) = reader.next_row()? {
