@@ -1,17 +1,31 @@
-//! Reading .tar.gz archives that may be anybody's: members go to the reader, never to disk.
+//! Reading .tar and .tar.gz archives that may be anybody's: members go to the reader, never
+//! to disk.
 //!
 //! Refused, with the member's name: paths that climb or start at the root, links, devices,
 //! members above the size that their task can use. A cut or damaged archive is noticed by
-//! the checksums and the end marks of both formats.
+//! the checksums and the end marks of both formats, one that swells by [`Metered`].
 
 use crate::error::{Error, IoContext, Result};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path};
+use std::rc::Rc;
 
 /// Unpacked bytes of a whole archive at most: several times the largest that is known.
-const TOTAL: u64 = 4 << 30;
+const TOTAL: u64 = 1 << 30;
+/// And at most this many for each packed byte, beyond the first few: a small file that
+/// unpacks for minutes is none of ours. Text packs to a third, headers to a fiftieth.
+const SWELLING: u64 = 100;
+const FREE: u64 = 64 << 20;
+/// A member that is passed over; IMDB has one of 41 MB.
+const OTHERS: u64 = 128 << 20;
+/// What lies between the contents of two members: padding, headers, a long name. The tar
+/// reader keeps names in memory, whatever length they claim.
+const BETWEEN: u64 = 1 << 20;
+/// Of tar. An archive ends with at least one block of zeros.
+const BLOCK: u64 = 512;
 
 /// Hands each regular member's path and content to `each`. `limit` says how large a member
 /// of a path may be, and `None` for those that are passed over.
@@ -20,14 +34,14 @@ pub fn members(
     limit: &dyn Fn(&str) -> Option<u64>,
     each: &mut dyn FnMut(&str, &[u8]) -> Result<()>,
 ) -> Result<()> {
-    let file = BufReader::with_capacity(1 << 20, File::open(archive).at("open", archive)?);
-    let stream = MultiGzDecoder::new(file).take(TOTAL);
-    let mut tar = tar::Archive::new(stream);
     let damaged = |e: io::Error| {
-        let message =
-            format!("cut short or damaged ({e}); expected a whole .tar.gz; fetch it again");
+        let message = format!(
+            "cannot be read to its end ({e}); expected a whole .tar.gz or .tar; fetch it again"
+        );
         Error::data(archive, message)
     };
+    let allowed = Rc::new(Cell::new(BETWEEN));
+    let mut tar = tar::Archive::new(open(archive, &allowed)?);
     let mut content = Vec::new();
     let mut found = false;
     for entry in tar.entries().map_err(damaged)? {
@@ -41,50 +55,87 @@ pub fn members(
             Err(Error::data(archive, message))
         };
         if !stays_inside(&path) {
-            return refused("lies outside of the archive's own folder");
+            return refused("lies outside of the archive's own folder; expected a path below it");
         }
         let kind = entry.header().entry_type();
         if kind.is_dir() || kind.is_pax_global_extensions() {
+            allowed.set(BETWEEN);
             continue;
         }
         if !kind.is_file() {
             return refused("is a link or a device; expected files and folders only");
         }
         let size = entry.size();
-        let most = limit(&path);
-        if size > most.unwrap_or(1 << 30) {
-            return refused(&format!(
-                "has {size} bytes; expected at most {}",
-                most.unwrap_or(1 << 30)
-            ));
+        let wanted = limit(&path);
+        let most = wanted.unwrap_or(OTHERS);
+        if size > most {
+            return refused(&format!("has {size} bytes; expected at most {most}"));
         }
-        if most.is_none() {
-            continue;
-        }
+        allowed.set(size + BETWEEN);
         content.clear();
-        entry.read_to_end(&mut content).map_err(damaged)?;
-        if content.len() as u64 != size {
+        let read = match wanted {
+            Some(_) => entry.read_to_end(&mut content).map(|count| count as u64),
+            None => io::copy(&mut entry, &mut io::sink()),
+        };
+        if read.map_err(damaged)? != size {
             return Err(damaged(io::ErrorKind::UnexpectedEof.into()));
         }
-        each(&path, &content)?;
+        if wanted.is_some() {
+            each(&path, &content)?;
+        }
+        allowed.set(BETWEEN);
     }
     if !found {
-        return Err(damaged(io::Error::new(io::ErrorKind::InvalidData, "no members")));
+        return Err(damaged(io::Error::other("it has no members")));
     }
-    check_end(&mut tar.into_inner(), archive).map_err(damaged)
+    // The reader takes the end of the stream for the end of the archive; padding is shorter.
+    if BETWEEN - allowed.get() < BLOCK {
+        return Err(damaged(io::Error::other("it ends before its end mark")));
+    }
+    allowed.set(u64::MAX);
+    check_end(&mut tar.into_inner()).map_err(damaged)
 }
 
-/// What follows the last member is zeros, and the compressed stream ends as it should.
-fn check_end(rest: &mut io::Take<impl Read>, archive: &Path) -> io::Result<()> {
+/// The archive's bytes, unpacked if they are packed.
+fn open(archive: &Path, allowed: &Rc<Cell<u64>>) -> Result<Metered> {
+    let file = File::open(archive).at("open", archive)?;
+    let size = file.metadata().at("read", archive)?.len();
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    let packed = file.fill_buf().at("read", archive)?.starts_with(&[0x1f, 0x8b]);
+    let left = size.saturating_mul(if packed { SWELLING } else { 1 }).saturating_add(FREE);
+    let inner: Box<dyn Read> =
+        if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let left = if packed { left.min(TOTAL) } else { left };
+    Ok(Metered { inner, left, allowed: Rc::clone(allowed) })
+}
+
+/// A stream that fails when it gives more than it may: in all, and at a time.
+struct Metered {
+    inner: Box<dyn Read>,
+    left: u64,
+    /// Until it is set anew.
+    allowed: Rc<Cell<u64>>,
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = self.left.min(self.allowed.get());
+        if most == 0 {
+            return Err(io::Error::other("it unpacks to far more than it should"));
+        }
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.inner.read(&mut buffer[..most])?;
+        self.left -= count as u64;
+        self.allowed.set(self.allowed.get() - count as u64);
+        Ok(count)
+    }
+}
+
+/// What follows the last member is zeros, and the packed stream ends as it should.
+fn check_end(rest: &mut Metered) -> io::Result<()> {
     let mut block = vec![0; 1 << 16];
     loop {
         let count = rest.read(&mut block)?;
-        if count == 0 && rest.limit() == 0 {
-            return Err(io::Error::other(format!(
-                "{} unpacks to over {TOTAL} bytes",
-                archive.display()
-            )));
-        }
         if count == 0 {
             return Ok(());
         }

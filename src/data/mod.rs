@@ -10,11 +10,13 @@
 //! - `order`, `batch`: the order of examples, and padded batches of them
 //! - `loader`: batches made ahead, on a thread of their own
 //! - `source`, `archive`: a task's official files, in a folder or in an archive
+//! - `fetch`: the official archive, from where it is published
 //! - `places`: where official files are looked for and where the cache is
 
 mod archive;
 mod batch;
 mod examples;
+mod fetch;
 mod loader;
 mod order;
 mod pack;
@@ -26,6 +28,7 @@ mod split;
 
 pub use batch::Batch;
 pub use examples::Examples;
+pub use fetch::{Remote, fetch};
 pub use loader::Loader;
 pub use order::{Order, deal};
 pub use pack::PackWriter;

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | official files | `--data-dir`, `LRA_DATA` |
 //! | cache | `LRA_CACHE`, `$XDG_CACHE_HOME/lra`, `$HOME/.cache/lra`, `./.lra-cache` |
+//!
+//! Official files that are in no named folder are fetched into `downloads/` of the cache.
 
 use crate::error::{Error, Result};
 use std::ffi::OsString;

@@ -1,6 +1,7 @@
 //! A task's official files, where a user has them: in a folder, or in the archive of it.
 
 use super::archive::members;
+use super::fetch::Remote;
 use crate::error::{Error, IoContext, Result};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -12,11 +13,9 @@ use walkdir::WalkDir;
 pub struct Published {
     /// The folder in the archive.
     pub folder: &'static str,
-    /// Something that the folder holds.
-    pub holds: &'static str,
-    pub archive: &'static str,
-    /// Where the archive is to be had.
-    pub url: &'static str,
+    /// What the folder holds; one of these tells it from others.
+    pub holds: &'static [&'static str],
+    pub archive: Remote<'static>,
 }
 
 /// Files of a set, found.
@@ -33,10 +32,11 @@ impl Source {
             return Some(Self::Archive(place.to_path_buf()));
         }
         let folders = [place.join(set.folder), place.to_path_buf()];
-        if let Some(folder) = folders.into_iter().find(|folder| folder.join(set.holds).exists()) {
+        let holds = |folder: &PathBuf| set.holds.iter().any(|name| folder.join(name).exists());
+        if let Some(folder) = folders.into_iter().find(holds) {
             return Some(Self::Folder(folder));
         }
-        let archive = place.join(set.archive);
+        let archive = place.join(set.archive.file);
         archive.is_file().then_some(Self::Archive(archive))
     }
 
@@ -127,26 +127,4 @@ fn files(folder: &Path, limit: &dyn Fn(&str) -> Option<u64>) -> Result<Vec<(Stri
     }
     found.sort();
     Ok(found)
-}
-
-impl Published {
-    /// What to say when the set is nowhere: which file, from where, and where to put it.
-    pub fn missing(&self, task: &str, place: Option<&Path>) -> Error {
-        let looked = match place {
-            Some(place) => {
-                format!("{} has neither {}/ nor {}", place.display(), self.folder, self.archive)
-            }
-            None => "no folder was named".to_string(),
-        };
-        let url = self.url;
-        let how = format!(
-            "{looked}; get {} from {url}, put it into a folder and name that folder with \
-             --data-dir or LRA_DATA",
-            self.archive
-        );
-        Error::data(
-            place.unwrap_or(Path::new(self.archive)),
-            format!("task {task} needs its data: {how}"),
-        )
-    }
 }

@@ -9,7 +9,7 @@ pub mod text;
 pub use crate::data::Places;
 
 use crate::config::Sizes;
-use crate::data::{About, Published, Source, Split, checksum, last_official};
+use crate::data::{About, Published, Source, Split, checksum, fetch, last_official};
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use serde_json::{Value, json};
@@ -121,24 +121,50 @@ pub fn find(name: &str) -> Result<&'static dyn Task> {
     })
 }
 
-/// The files of a published set and what is prepared of them: those in the folder that was
-/// named, or where none was, what was prepared last with these options.
-fn find_source(
-    task: &str,
+/// A published set of files, and what a task makes of it.
+struct Wanted<'a> {
+    task: &'static str,
     version: u32,
-    set: &Published,
-    options: &Value,
+    set: &'a Published,
+    options: &'a Value,
+}
+
+/// The files of a set and what is prepared of them: those in the folder that was named; or
+/// where none was, what was prepared last with these options; or the published archive,
+/// fetched if it is not in the cache.
+fn find_source(
+    wanted: &Wanted,
     places: &Places,
     limit: &dyn Fn(&str) -> Option<u64>,
+    progress: &Progress,
 ) -> Result<(About, Option<Source>)> {
-    let Some(place) = &places.official else {
-        let about = last_official(&places.cache, task, version, options);
-        return Ok((about.ok_or_else(|| set.missing(task, None))?, None));
+    let Wanted { task, version, set, options } = *wanted;
+    let named = places.official.as_deref();
+    let source = match named.and_then(|place| Source::locate(place, set)) {
+        Some(source) => source,
+        None => {
+            if named.is_none()
+                && let Some(about) = last_official(&places.cache, task, version, options)
+            {
+                return Ok((about, None));
+            }
+            if let Some(place) = named {
+                let (folder, file) = (set.folder, set.archive.file);
+                progress.say(&format!("{}: neither {folder}/ nor {file}", place.display()));
+            }
+            Source::Archive(fetch(&set.archive, &places.cache.join("downloads"), progress)?)
+        }
     };
-    let source = Source::locate(place, set).ok_or_else(|| set.missing(task, Some(place)))?;
     let inputs = json!({ "files": source.identity(limit)?, "options": options });
     let about = About { task: task.into(), source: source.name(), version, inputs };
     Ok((about, Some(source)))
+}
+
+/// Of prepared data that cannot be used, when nobody says where its files are.
+fn damaged(about: &About) -> Error {
+    let message = "what was prepared of it is damaged; name it with --data-dir, and it is \
+                   prepared again";
+    Error::data(&about.source, message)
 }
 
 /// Bytes as a person reads them, on one line.
@@ -157,6 +183,11 @@ fn verify_again(
     progress: &Progress,
 ) -> Result<Verified> {
     let data = task.load(options, places, progress)?;
+    if !Path::new(&data.source).exists() {
+        let message = "is no longer there; expected the files that were prepared; name the folder \
+                       that has them with --data-dir";
+        return Err(Error::data(&data.source, message));
+    }
     let cache = tempfile::tempdir_in(&places.cache).at("create a folder in", &places.cache)?;
     let again =
         Places { official: Some(PathBuf::from(&data.source)), cache: cache.path().to_path_buf() };

@@ -8,10 +8,8 @@ fn says(message: &str, parts: &[&str]) {
 }
 
 #[test]
-fn missing_sets_say_what_to_get_from_where() {
+fn missing_pairs_say_what_to_get_from_where() {
     let empty = tempfile::tempdir().unwrap();
-    says(&fault("text", empty.path()), &["aclImdb_v1.tar.gz", "ai.stanford.edu", "--data-dir"]);
-    says(&fault("image", empty.path()), &["cifar-10-binary.tar.gz", "cs.toronto.edu", "LRA_DATA"]);
     says(
         &fault("retrieval", empty.path()),
         &["new_aan_pairs.train.tsv", "lra_release", "tsv_data"],
@@ -27,7 +25,12 @@ fn faults_of_reviews() {
         fault("text", root.path())
     };
     says(&with("train/pos/9_8.txt", b""), &["train/pos/9_8.txt", "empty", "unpack"]);
-    says(&with("train/pos/9.txt", b"x"), &["train/pos/9.txt", "<id>_<rating>.txt"]);
+    for name in ["9.txt", "x_9.txt", "9_x.txt", "notes.md", "a\nb.txt"] {
+        let shown = format!("train/pos/{}: expected a name", name.replace('\n', "\\n"));
+        says(&with(&format!("train/pos/{name}"), b"x"), &[&shown, "<id>_<rating>.txt"]);
+    }
+    says(&with("test/neg/9_5.txt", b"x"), &["rating 5", "1 to 4"]);
+    says(&with("train/pos/9_6.txt", b"x"), &["rating 6", "7 to 10"]);
     says(&with("test/neg/9_7.txt", b"x"), &["test/neg/9_7.txt", "rating 7", "1 to 4"]);
     says(&with("test/pos/9_11.txt", b"x"), &["rating 11", "7 to 10"]);
     says(&with("train/neg/5_1.txt", b"x"), &["train/neg", "two reviews have the id 5"]);
@@ -56,18 +59,21 @@ fn faults_of_pictures() {
     );
     says(
         &with(&|bytes| bytes.truncate(7000)),
-        &["data_batch_2.bin", "7000 bytes", "2 whole records and 854 bytes", "3073"],
+        &["data_batch_2.bin: record 3 has 854 bytes", "expected 3073", "unpack"],
     );
-    says(&with(&|bytes| bytes.clear()), &["data_batch_2.bin", "0 bytes", "whole records"]);
+    says(&with(&|bytes| bytes.clear()), &["data_batch_2.bin: record 1 has 0 bytes"]);
     for name in names() {
         let root = tempfile::tempdir().unwrap();
         pictures(root.path());
         fs::remove_file(root.path().join("cifar-10-batches-bin").join(&name)).unwrap();
-        let message = fault("image", root.path());
-        // Without its test batch the folder is not known for what it is.
-        let expected = if name.starts_with("test") { "needs its data" } else { "all six files" };
-        says(&message, &[expected]);
+        says(&fault("image", root.path()), &[&name, "missing", "all six files"]);
     }
+    // A record more than an official file has.
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path());
+    let file = root.path().join("cifar-10-batches-bin/data_batch_1.bin");
+    fs::File::options().write(true).open(file).unwrap().set_len(30_733_073).unwrap();
+    says(&fault("image", root.path()), &["batch_1.bin: 30733073 bytes", "at most 30730000"]);
 }
 
 #[test]

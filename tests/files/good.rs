@@ -21,6 +21,9 @@ fn reviews_are_bytes_and_a_keyed_part_of_train_is_held_out() {
     let mut train = [examples(&data.train), examples(&data.validation)].concat();
     train.sort();
     assert_eq!(train.iter().filter(|(text, _)| text.starts_with(b"train")).count(), 10);
+    // Hidden files, as file managers leave them, are none of the set's.
+    fs::write(root.path().join("aclImdb/train/pos/.DS_Store"), b"x").unwrap();
+    assert_eq!(load("validation = 3").checksum, data.checksum);
     // Another key holds out others; test stays; a length cuts.
     let other = load("validation = 3\nseed = 1");
     assert_ne!(examples(&other.validation), examples(&data.validation));
@@ -65,6 +68,24 @@ fn what_is_prepared_is_found_without_its_files() {
         let again = found.load(&options.parse().unwrap(), &places, &Progress::silent()).unwrap();
         assert_eq!((again.checksum, again.source), (first.checksum, first.source));
     }
+}
+
+/// Single precision, in the order of the planes, as TensorFlow computes it. In double the sum
+/// differs by less than 1e-4: wherever it is not that close to a whole number, both agree.
+#[test]
+fn gray_follows_the_formula() {
+    let mut near = 0;
+    for rgb in (0..1u32 << 24).step_by(251) {
+        let [_, r, g, b] = rgb.to_be_bytes();
+        let unit = |byte: u8| f64::from(byte) / 255.0;
+        let sum = (0.2989 * unit(r) + 0.587 * unit(g) + 0.114 * unit(b)) * 255.5;
+        if (sum - sum.round()).abs() < 1e-4 {
+            near += 1;
+        } else {
+            assert_eq!(tasks::image::gray(r, g, b), sum as u8, "{r} {g} {b}");
+        }
+    }
+    assert!(near < 100, "{near}");
 }
 
 /// What is exported is read back as it was.
@@ -132,4 +153,7 @@ fn changed_files_are_read_anew_and_verification_notices_them() {
     fs::write(&file, fs::read(&file).unwrap().split_at(3073).0).unwrap();
     let error = task.verify(&options, &found, &Progress::silent()).unwrap_err().to_string();
     assert!(error.contains("SHA-256"), "{error}");
+    drop(root);
+    let error = task.verify(&options, &found, &Progress::silent()).unwrap_err().to_string();
+    assert!(error.contains("is no longer there"), "{error}");
 }

@@ -1,9 +1,13 @@
-//! Text, Image and Retrieval: their files, good ones and bad ones, from outside. Fixtures are
-//! written here, in the published forms.
+//! Text, Image and Retrieval: their files, good ones and bad ones, in folders, in archives
+//! that anybody may have made, and on servers. Fixtures are written here, in the published
+//! forms.
 
 mod archives;
 mod bad;
+mod cli;
+mod fetch;
 mod good;
+mod pack;
 
 use lra::data::{Places, Split};
 use lra::progress::Progress;

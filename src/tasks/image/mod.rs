@@ -7,7 +7,7 @@
 
 mod records;
 
-use super::{Dataset, Places, Task, Verified, find_source, verify_again};
+use super::{Dataset, Places, Task, Verified, Wanted, damaged, find_source, verify_again};
 use crate::atomic::write_atomic;
 use crate::config::section;
 use crate::data::{Examples, Split, deal, open_or_build};
@@ -53,9 +53,10 @@ impl Task for Image {
     fn load(&self, options: &toml::Table, places: &Places, progress: &Progress) -> Result<Dataset> {
         let options: Options = section("data", options)?;
         let wanted = json!(options);
-        let (about, source) = find_source(self.name(), VERSION, &CIFAR, &wanted, places, &limit)?;
+        let set = Wanted { task: self.name(), version: VERSION, set: &CIFAR, options: &wanted };
+        let (about, source) = find_source(&set, places, &limit, progress)?;
         let splits = open_or_build(&places.cache, &about, progress, |to| {
-            let source = source.as_ref().ok_or_else(|| CIFAR.missing(self.name(), None))?;
+            let source = source.as_ref().ok_or_else(|| damaged(&about))?;
             let [train, test] = records::read(source, progress)?;
             if train.len() as u64 <= options.validation {
                 let (held, of) = (options.validation, train.len());

@@ -1,15 +1,20 @@
 //! The files of CIFAR-10's binary version: records of a label byte and three planes of 1,024
 //! bytes, red, green, blue.
 
-use crate::data::{Published, Source};
+use crate::data::{Published, Remote, Source};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 pub(super) const CIFAR: Published = Published {
     folder: "cifar-10-batches-bin",
-    holds: "test_batch.bin",
-    archive: "cifar-10-binary.tar.gz",
-    url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    holds: &FILES,
+    // Size and SHA-256 as tensorflow_datasets has them (url_checksums).
+    archive: Remote {
+        file: "cifar-10-binary.tar.gz",
+        url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        bytes: 170_052_171,
+        sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    },
 };
 
 pub(super) const CLASSES: [&str; 10] =
@@ -55,13 +60,12 @@ pub(super) fn read(source: &Source, progress: &Progress) -> Result<[Vec<Picture>
     source.each(&CIFAR, &limit, &mut |path, bytes| {
         let at = |message: String| Error::data(source.path().join(path), message);
         let Some(file) = FILES.iter().position(|name| *name == path) else { return Ok(()) };
-        if bytes.is_empty() || bytes.len() % RECORD != 0 {
+        let (whole, rest) = (bytes.len() / RECORD, bytes.len() % RECORD);
+        if bytes.is_empty() || rest != 0 {
             let message = format!(
-                "{} bytes: {} whole records and {} bytes; expected whole records of {RECORD} \
-                 bytes, {OFFICIAL} in the official files; unpack the archive again",
-                bytes.len(),
-                bytes.len() / RECORD,
-                bytes.len() % RECORD
+                "record {} has {rest} bytes; expected {RECORD}, and {OFFICIAL} records in an \
+                 official file; unpack the archive again",
+                whole + 1
             );
             return Err(at(message));
         }

@@ -7,7 +7,9 @@
 
 mod reviews;
 
-use super::{Dataset, Places, Task, Verified, find_source, in_words, verify_again};
+use super::{
+    Dataset, Places, Task, Verified, Wanted, damaged, find_source, in_words, verify_again,
+};
 use crate::atomic::write_atomic;
 use crate::config::section;
 use crate::data::{Examples, Split, deal, open_or_build};
@@ -56,9 +58,10 @@ impl Task for Text {
             return Err(Error::config("data.max_length", "expected at least 1, got 0"));
         }
         let wanted = json!(options);
-        let (about, source) = find_source(self.name(), VERSION, &IMDB, &wanted, places, &limit)?;
+        let set = Wanted { task: self.name(), version: VERSION, set: &IMDB, options: &wanted };
+        let (about, source) = find_source(&set, places, &limit, progress)?;
         let splits = open_or_build(&places.cache, &about, progress, |to| {
-            let source = source.as_ref().ok_or_else(|| IMDB.missing(self.name(), None))?;
+            let source = source.as_ref().ok_or_else(|| damaged(&about))?;
             let [train, test] = reviews::read(source, progress)?;
             if train.len() as u64 <= options.validation {
                 return Err(Error::config(

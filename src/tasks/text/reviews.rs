@@ -1,15 +1,20 @@
 //! The files of IMDB: `{train,test}/{pos,neg}/<id>_<rating>.txt`, ratings of 7 to 10 being
 //! positive and 1 to 4 negative.
 
-use crate::data::{Published, Source};
+use crate::data::{Published, Remote, Source};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 pub(super) const IMDB: Published = Published {
     folder: "aclImdb",
-    holds: "train",
-    archive: "aclImdb_v1.tar.gz",
-    url: "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+    holds: &["train", "test"],
+    // Size and SHA-256 as tensorflow_datasets has them (url_checksums).
+    archive: Remote {
+        file: "aclImdb_v1.tar.gz",
+        url: "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+        bytes: 84_125_825,
+        sha256: "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
+    },
 };
 
 /// The longest review has 13,704 bytes.
@@ -29,14 +34,16 @@ pub(super) struct Review {
 
 /// How large a file may be; `None` for those that hold no labelled review.
 pub(super) fn limit(path: &str) -> Option<u64> {
-    let (part, class, _) = split(path)?;
-    (PARTS.contains(&part) && CLASSES.contains(&class)).then_some(LONGEST)
+    let (part, class, name) = split(path)?;
+    // File managers leave hidden files of their own.
+    let ours = PARTS.contains(&part) && CLASSES.contains(&class) && !name.starts_with('.');
+    ours.then_some(LONGEST)
 }
 
 fn split(path: &str) -> Option<(&str, &str, &str)> {
     let mut pieces = path.split('/');
     let found = (pieces.next()?, pieces.next()?, pieces.next()?);
-    (pieces.next().is_none() && found.2.ends_with(".txt")).then_some(found)
+    pieces.next().is_none().then_some(found)
 }
 
 /// All labelled reviews of train and of test, by class and id.
@@ -46,9 +53,9 @@ pub(super) fn read(source: &Source, progress: &Progress) -> Result<[Vec<Review>;
     source.each(&IMDB, &limit, &mut |path, bytes| {
         let at = |message: String| Error::data(source.path().join(path), message);
         let Some((part, class, name)) = split(path) else { return Ok(()) };
-        let stem = name.strip_suffix(".txt").unwrap_or(name);
-        let numbers = stem
-            .split_once('_')
+        let numbers = name
+            .strip_suffix(".txt")
+            .and_then(|stem| stem.split_once('_'))
             .and_then(|(id, rating)| Some((id.parse::<u64>().ok()?, rating.parse::<u32>().ok()?)));
         let Some((id, rating)) = numbers else {
             return Err(at("expected a name such as 0_9.txt: <id>_<rating>.txt".into()));
