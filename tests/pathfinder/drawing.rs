@@ -33,7 +33,7 @@ fn the_pictures_of_a_seed_are_frozen() {
     }
     assert_eq!(
         format!("{:x}", hash.finalize()),
-        "9f678dff14f30ff33370c1b88d11680d703e33a5c8a2de595edbbace40e1d7b7"
+        "95c888e2f7a2d5470a10e9d3c0b27a81fbe494ba33c81e9d256d91531ab71210"
     );
 }
 

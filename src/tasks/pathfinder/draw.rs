@@ -10,7 +10,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 /// Raised when the same options give other pictures.
-pub const GENERATOR_VERSION: u32 = 1;
+pub const GENERATOR_VERSION: u32 = 2;
 
 /// Attempts at the two targets before a shape is given up. LRA's hardest takes about 1,400.
 const HOPELESS: u64 = 1 << 20;
@@ -87,7 +87,10 @@ impl Generator {
         for paddle in paddles {
             for (at, line) in rows(side, reach, paddle.at, &paddle.stamp.line.pixels) {
                 for (to, &value) in picture[at..at + line.len()].iter_mut().zip(line) {
-                    *to = to.max(f64::from(value) / 255.0 * paddle.contrast);
+                    let gray = f64::from(value) / 255.0 * paddle.contrast;
+                    // The original keeps strokes in single precision, which decides how the
+                    // many halves are rounded at the end.
+                    *to = to.max(f64::from(gray as f32));
                 }
             }
         }
