@@ -86,6 +86,9 @@ fn impossible_options_name_their_key() {
     check(Options { distractor_length: Some(0), ..usual.clone() }, "`data.distractor_length`");
     check(Options { distractors: Some(5000), ..usual.clone() }, "`data.distractors`");
     check(Options { test: 0, ..usual.clone() }, "`data.test`");
+    // Short contours have distractors of one paddle: a third of two would be none.
+    let short = Options { contour_length: Some(2), ..usual.clone() }.shape().unwrap();
+    assert_eq!((short.distractor_length, short.distractors), (1, 20));
     // 64 paddles do not fit into 32 x 32 pixels: given up, and said.
     let long = Options { contour_length: Some(64), ..usual };
     let generator = lra::tasks::pathfinder::Generator::new(long.shape().unwrap(), 0);

@@ -20,7 +20,7 @@ pub struct Options {
     /// Paddles of a target contour, instead of the difficulty's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contour_length: Option<usize>,
-    /// Paddles of a distractor; a third of the contour's by default.
+    /// Paddles of a distractor; a third of the contour's by default, at least one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distractor_length: Option<usize>,
     /// Distractors asked for; those that find no room are left out.
@@ -101,7 +101,7 @@ impl Options {
     /// The parameters, or what is impossible of them.
     pub fn shape(&self) -> Result<Shape> {
         let contour_length = self.contour_length.unwrap_or(self.difficulty.contour_length());
-        let distractor_length = self.distractor_length.unwrap_or(contour_length / 3);
+        let distractor_length = self.distractor_length.unwrap_or((contour_length / 3).max(1));
         let (budget, mut shape) = match self.resolution {
             32 => (
                 20,
