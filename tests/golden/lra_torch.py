@@ -4,9 +4,16 @@
     x = x + attention(norm1(x)); x = x + feed_forward(norm2(x))          for each layer
     logits = head.output(relu(head.hidden(pool(norm(x)))))
 
+Two documents go through the encoder one after the other, up to and with pool, and give
+x1 and x2; the head then has a third layer, half as wide:
+
+    h = relu(head.hidden([x1, x2, x1 * x2, x1 - x2]))
+    logits = head.output(relu(head.middle(h)))
+
 Attention has no biases and scale 1/sqrt(qkv / heads); head h owns rows
 h*qkv/heads .. (h+1)*qkv/heads of query, key and value. Padded keys (id 0) get
--inf. Padded queries are computed like any other row; neither pooling reads them.
+-inf. Padded queries are computed like any other row; no pooling reads them: "cls" and
+"first" take position 0, "mean" the valid ones.
 Weights are [out, in]. GELU is the tanh approximation. Dropout is 0.
 
 Everything exists twice: FORMULA spells each operation out, BUILTIN calls
@@ -18,6 +25,8 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
+
+from golden import close
 
 CONFIG = dict(
     vocabulary=17, length=12, classes=10, layers=2, width=16, qkv=24, heads=4, feed_forward=20,
@@ -74,12 +83,12 @@ def sinusoid(length, width, base):
     return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(length, width)
 
 
-def parameters(draw, pool, c=SimpleNamespace(**CONFIG)):
+def parameters(draw, pool, pair=False, c=SimpleNamespace(**CONFIG)):
     """Random everywhere, zero or one nowhere, so that no gradient path is switched off."""
     p = {"embedding.tokens": draw.normal(c.vocabulary, c.width)}
     if pool == "cls":
         p["embedding.cls"] = draw.normal(1, c.width)
-    else:
+    if pool == "mean":
         p["embedding.positions"] = draw.normal(c.length, c.width, std=0.5)
 
     def dense(name, inputs, outputs, bias=True):
@@ -100,21 +109,31 @@ def parameters(draw, pool, c=SimpleNamespace(**CONFIG)):
         dense(f"layers.{i}.feed_forward.up", c.width, c.feed_forward)
         dense(f"layers.{i}.feed_forward.down", c.feed_forward, c.width)
     norm("norm")
-    dense("head.hidden", c.width, c.feed_forward)
-    dense("head.output", c.feed_forward, c.classes)
+    last = c.feed_forward // 2 if pair else c.feed_forward
+    dense("head.hidden", 4 * c.width if pair else c.width, c.feed_forward)
+    if pair:
+        dense("head.middle", c.feed_forward, last)
+    dense("head.output", last, c.classes)
     return p
 
 
 def batch(draw, lengths, c=SimpleNamespace(**CONFIG)):
-    """Ids from 1 to vocabulary-1, padded on the right with 0, and one label per row."""
-    ids = draw.integers(1, c.vocabulary, (len(lengths), c.length))
-    ids[torch.arange(c.length) >= torch.tensor(lengths)[:, None]] = 0
+    """Ids from 1 to vocabulary-1, padded on the right with 0, and one label per example.
+
+    `lengths` has a number for each example, or a pair of them for two documents.
+    """
+    lengths = torch.tensor(lengths)
+    ids = draw.integers(1, c.vocabulary, (*lengths.shape, c.length))
+    ids[torch.arange(c.length) >= lengths[..., None]] = 0
     return ids, draw.integers(0, c.classes, (len(lengths),))
 
 
-def forward(p, ids, pool, op, c=SimpleNamespace(**CONFIG)):
-    def dense(x, name):
-        return op.linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
+def dense(p, x, name, op):
+    return op.linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
+
+
+def encode(p, ids, pool, op, c=SimpleNamespace(**CONFIG)):
+    """Ids [B, n] to vectors [B, width]."""
 
     def norm(x, name):
         return op.layer_norm(x, p[f"{name}.weight"], p[f"{name}.bias"], c.norm_epsilon)
@@ -126,24 +145,35 @@ def forward(p, ids, pool, op, c=SimpleNamespace(**CONFIG)):
     if pool == "cls":
         x = torch.cat([p["embedding.cls"].expand(len(ids), 1, -1), x], dim=1)
         valid = F.pad(valid, (1, 0), value=True)
-        x = x + sinusoid(x.shape[1], c.width, c.position_base)
-    else:
+    if pool == "mean":
         x = x + p["embedding.positions"]
+    else:
+        x = x + sinusoid(x.shape[1], c.width, c.position_base)
     for i in range(c.layers):
         layer = f"layers.{i}"
         h = norm(x, f"{layer}.norm1")
-        q, k, v = (split(dense(h, f"{layer}.attention.{s}")) for s in ("query", "key", "value"))
+        names = (f"{layer}.attention.{s}" for s in ("query", "key", "value"))
+        q, k, v = (split(dense(p, h, name, op)) for name in names)
         h = op.attend(q, k, v, valid).transpose(1, 2).flatten(-2)
-        x = x + dense(h, f"{layer}.attention.output")
-        h = op.gelu(dense(norm(x, f"{layer}.norm2"), f"{layer}.feed_forward.up"))
-        x = x + dense(h, f"{layer}.feed_forward.down")
+        x = x + dense(p, h, f"{layer}.attention.output", op)
+        h = op.gelu(dense(p, norm(x, f"{layer}.norm2"), f"{layer}.feed_forward.up", op))
+        x = x + dense(p, h, f"{layer}.feed_forward.down", op)
     x = norm(x, "norm")
-    if pool == "cls":
-        x = x[:, 0]
-    else:
+    if pool == "mean":
         weight = valid.to(x.dtype)[..., None]
-        x = (x * weight).sum(1) / weight.sum(1)
-    return dense(dense(x, "head.hidden").relu(), "head.output")
+        return (x * weight).sum(1) / weight.sum(1)
+    return x[:, 0]
+
+
+def forward(p, ids, pool, op):
+    """Ids [B, n], or [B, 2, n] of two documents, to logits [B, classes]."""
+    if ids.dim() == 2:
+        h = dense(p, encode(p, ids, pool, op), "head.hidden", op).relu()
+    else:
+        x1, x2 = (encode(p, ids[:, i], pool, op) for i in (0, 1))
+        h = dense(p, torch.cat([x1, x2, x1 * x2, x1 - x2], 1), "head.hidden", op).relu()
+        h = dense(p, h, "head.middle", op).relu()
+    return dense(p, h, "head.output", op)
 
 
 def loss_and_gradients(p, ids, labels, pool, op):
@@ -170,3 +200,49 @@ def adamw(p, gradients, moments, t, o=SimpleNamespace(**OPTIMISER)):
         m, v = m / (1 - o.beta1**t), v / (1 - o.beta2**t)
         new[name] = old - o.lr * m / (v.sqrt() + o.epsilon) - o.lr * o.weight_decay * old
     return new
+
+
+def two_steps(draw, pool, batches):
+    """Two training steps, each on a batch of its own, checked against torch's model and AdamW.
+
+    Bias correction and both moments are thus tested at t = 2. Row 0 of `embedding.tokens`
+    (padding) has gradient exactly 0 and still decays.
+    """
+    p = parameters(draw, pool, pair=torch.tensor(batches[0]).dim() == 2)
+    tensors = {f"before.{name}": value for name, value in p.items()}
+
+    # torch.optim decays before the Adam step, with the same lr * weight_decay * old.
+    theirs = {name: torch.nn.Parameter(value.clone()) for name, value in p.items()}
+    optimiser = torch.optim.AdamW(
+        theirs.values(),
+        lr=OPTIMISER["lr"],
+        betas=(OPTIMISER["beta1"], OPTIMISER["beta2"]),
+        eps=OPTIMISER["epsilon"],
+        weight_decay=OPTIMISER["weight_decay"],
+        foreach=False,
+    )
+
+    moments = {}
+    for step, lengths in enumerate(batches, start=1):
+        ids, labels = batch(draw, lengths)
+        loss, logits, gradients = loss_and_gradients(p, ids, labels, pool, FORMULA)
+
+        other = loss_and_gradients(theirs, ids, labels, pool, BUILTIN)
+        close("loss", loss, other[0])
+        close("logits", logits, other[1])
+        for name, parameter in theirs.items():
+            close(f"gradient of {name}", gradients[name], other[2][name])
+            assert gradients[name].abs().max() > 1e-6, f"{name} is not reached"
+            parameter.grad = gradients[name].clone()
+        assert (gradients["embedding.tokens"][0] == 0).all()
+
+        p = adamw(p, gradients, moments, step)
+        optimiser.step()
+        for name, parameter in theirs.items():
+            close(f"{name} after step {step}", p[name], parameter.detach())
+
+        tensors[f"batch{step}.ids"], tensors[f"batch{step}.labels"] = ids, labels
+        tensors[f"step{step}.loss"], tensors[f"step{step}.logits"] = loss, logits
+        tensors |= {f"step{step}.grad.{name}": value for name, value in gradients.items()}
+        tensors |= {f"step{step}.after.{name}": value for name, value in p.items()}
+    return tensors

@@ -15,7 +15,7 @@ if [ ! -e "$venv/ready" ]; then
     touch "$venv/ready"
 fi
 
-for script in transformer_step.py transformer_mean.py attention.py; do
+for script in transformer_step.py transformer_mean.py transformer_pair.py attention.py; do
     PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$venv/sdist/$linear" \
         "$venv/bin/python" -W ignore "$script"
 done
