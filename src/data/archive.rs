@@ -43,10 +43,8 @@ pub fn members(
     let allowed = Rc::new(Cell::new(BETWEEN));
     let mut tar = tar::Archive::new(open(archive, &allowed)?);
     let mut content = Vec::new();
-    let mut found = false;
     for entry in tar.entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
-        found = true;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let refused = |what: &str| {
             let message = format!(
@@ -85,9 +83,6 @@ pub fn members(
         }
         allowed.set(BETWEEN);
     }
-    if !found {
-        return Err(damaged(io::Error::other("it has no members")));
-    }
     // The reader takes the end of the stream for the end of the archive; padding is shorter.
     if BETWEEN - allowed.get() < BLOCK {
         return Err(damaged(io::Error::other("it ends before its end mark")));
@@ -102,11 +97,17 @@ fn open(archive: &Path, allowed: &Rc<Cell<u64>>) -> Result<Metered> {
     let size = file.metadata().at("read", archive)?.len();
     let mut file = BufReader::with_capacity(1 << 20, file);
     let packed = file.fill_buf().at("read", archive)?.starts_with(&[0x1f, 0x8b]);
-    let left = size.saturating_mul(if packed { SWELLING } else { 1 }).saturating_add(FREE);
-    let inner: Box<dyn Read> =
-        if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    let left = if packed { left.min(TOTAL) } else { left };
+    let (inner, left): (Box<dyn Read>, _) = if packed {
+        (Box::new(MultiGzDecoder::new(file)), most_unpacked(size))
+    } else {
+        (Box::new(file), size.saturating_add(BLOCK))
+    };
     Ok(Metered { inner, left, allowed: Rc::clone(allowed) })
+}
+
+/// What an archive of so many bytes may unpack to.
+fn most_unpacked(size: u64) -> u64 {
+    size.saturating_mul(SWELLING).saturating_add(FREE).min(TOTAL)
 }
 
 /// A stream that fails when it gives more than it may: in all, and at a time.
@@ -148,4 +149,20 @@ fn check_end(rest: &mut Metered) -> io::Result<()> {
 fn stays_inside(path: &str) -> bool {
     let mut parts = Path::new(path).components();
     !path.contains('\\') && parts.all(|p| matches!(p, Component::Normal(_) | Component::CurDir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A few kilobytes may unpack to 64 MiB, the largest known archive to all it holds, and
+    /// none to more than 1 GiB.
+    #[test]
+    fn what_unpacks_is_bounded() {
+        for (size, most) in
+            [(0, 64 << 20), (1 << 20, 164 << 20), (170_052_171, 1 << 30), (u64::MAX, 1 << 30)]
+        {
+            assert_eq!(most_unpacked(size), most);
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! What has arrived is kept as `<file>.part`. A connection that breaks is taken up again
 //! where it ended (HTTP range requests), in this process or in the next. The file takes its
-//! name when its size and SHA-256 are right; with another SHA-256 it is removed.
+//! name when its size and SHA-256 are right; with another SHA-256 it is removed. The proxies that
+//! `HTTPS_PROXY` and its like name are used.
 
 use crate::atomic::sync_folder;
 use crate::error::{Error, IoContext, Result};
@@ -209,7 +210,8 @@ fn first_byte(range: &str) -> Option<u64> {
     range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }
 
-fn digest(path: &Path) -> Result<String> {
+/// SHA-256 of a file, in hex.
+pub(super) fn digest(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     let mut file = File::open(path).at("open", path)?;
     let mut block = vec![0; 1 << 16];

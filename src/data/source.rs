@@ -1,8 +1,9 @@
 //! A task's official files, where a user has them: in a folder, or in the archive of it.
 
 use super::archive::members;
-use super::fetch::Remote;
+use super::fetch::{Remote, digest};
 use crate::error::{Error, IoContext, Result};
+use crate::progress::Progress;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -72,6 +73,19 @@ impl Source {
             }
         }
         Ok(json!(format!("{:x}", hash.finalize())))
+    }
+
+    /// Says so where an archive is not the published one: a folder packed by somebody is as
+    /// good, if its files are.
+    pub fn note(&self, set: &Published, progress: &Progress) -> Result<()> {
+        let Self::Archive(path) = self else { return Ok(()) };
+        let Remote { file, bytes, sha256, .. } = set.archive;
+        let size = path.metadata().at("read", path)?.len();
+        if size != bytes || digest(path)? != sha256 {
+            let path = path.display();
+            progress.say(&format!("{path}: not the published {file}; its examples may be others"));
+        }
+        Ok(())
     }
 
     /// Hands each file's path inside the set, with `/`, and its content to `each`. `limit`

@@ -33,7 +33,7 @@ fn a_hostile_archive_ends_with_one_line_and_code_3() {
             all.filter(|(path, _)| !path.contains("/cache/")).collect()
         };
         let before = outside();
-        let output = prepare(&inner, "text", &["--data-dir", "."]);
+        let output = prepare(&inner, "text", &["--data-dir", ".", "-q"]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), said.lines().count()), (Some(3), 1), "{said}");
         assert!(said.contains("aclImdb_v1.tar.gz") && said.contains("evil"), "{said}");
@@ -65,4 +65,5 @@ fn without_files_or_network_the_message_says_what_to_get() {
     let output = prepare(folder.path(), "text", &["--set", "data.validation=2"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && said.contains("prepared text (10 + 2 + 12)"), "{said}");
+    assert!(said.contains("aclImdb_v1.tar.gz: not the published aclImdb_v1.tar.gz"), "{said}");
 }

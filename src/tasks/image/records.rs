@@ -55,6 +55,7 @@ pub fn gray(red: u8, green: u8, blue: u8) -> u8 {
 
 /// All pictures of train and of test, in the order of the files.
 pub(super) fn read(source: &Source, progress: &Progress) -> Result<[Vec<Picture>; 2]> {
+    source.note(&CIFAR, progress)?;
     let bar = progress.bar("image", "pictures", (FILES.len() * OFFICIAL) as u64);
     let mut files = FILES.map(|_| Vec::new());
     source.each(&CIFAR, &limit, &mut |path, bytes| {

@@ -48,6 +48,7 @@ fn split(path: &str) -> Option<(&str, &str, &str)> {
 
 /// All labelled reviews of train and of test, by class and id.
 pub(super) fn read(source: &Source, progress: &Progress) -> Result<[Vec<Review>; 2]> {
+    source.note(&IMDB, progress)?;
     let bar = progress.bar("text", "reviews", 4 * OFFICIAL as u64);
     let mut parts = [Vec::new(), Vec::new()];
     source.each(&IMDB, &limit, &mut |path, bytes| {
