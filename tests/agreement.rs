@@ -6,7 +6,7 @@ mod common;
 use candle_core::{DType, Device, Tensor, Var};
 use common::{difference, largest, training};
 use lra::attention::Registry;
-use lra::config::{ModelSection, Pooling, Positions};
+use lra::config::{ModelSection, Pair, Pooling, Positions, Sizes};
 use lra::data::Batch;
 use lra::layers::Weights;
 use lra::models::Classifier;
@@ -30,21 +30,23 @@ fn named(golden: &Golden, prefix: &str) -> BTreeMap<String, Tensor> {
 
 fn batch(golden: &Golden, at: usize) -> Batch {
     let ids = golden[&format!("batch{at}.ids")].clone();
-    let (b, n) = ids.dims2().unwrap();
+    // [b, n], or [b, 2, n] of two documents.
+    let n = ids.dims()[ids.rank() - 1];
     let ids = ids.to_dtype(DType::U32).unwrap().flatten_all().unwrap().to_vec1::<u32>().unwrap();
     let labels = golden[&format!("batch{at}.labels")].to_dtype(DType::U32).unwrap();
+    let labels = labels.to_vec1::<u32>().unwrap();
+    let rows = ids.len() / n;
     Batch {
-        mask: Mask::new(ids.iter().map(|&id| id > 0).collect(), b, n).unwrap(),
-        ids: Ids { ids: ids.into(), batch: b, n },
-        labels: labels.to_vec1::<u32>().unwrap(),
-        parts: 1,
+        mask: Mask::new(ids.iter().map(|&id| id > 0).collect(), rows, n).unwrap(),
+        ids: Ids { ids: ids.into(), batch: rows, n },
+        parts: rows / labels.len(),
+        labels,
     }
 }
 
-/// The sizes of `tests/golden/lra_torch.py`.
+/// The sizes of `tests/golden/lra_torch.py`; two documents where `pair` is given.
 fn classifier(
-    pooling: Pooling,
-    positions: Positions,
+    (pooling, positions, pair): (Pooling, Positions, Option<Pair>),
     before: &BTreeMap<String, Tensor>,
     dtype: DType,
 ) -> (Classifier, Weights) {
@@ -52,13 +54,15 @@ fn classifier(
         length: 12,
         dropout: 0.0,
         attention_dropout: 0.0,
+        pair,
         ..common::model(pooling, positions)
     };
+    let sizes = Sizes { parts: if pair.is_some() { 2 } else { 1 }, ..common::SIZES };
     let (registry, weights) = (Registry::builtin(), Weights::new(0));
     let variant = registry.get("transformer").unwrap();
     let kind = (dtype, &Device::Cpu);
     let none = toml::Table::new();
-    let model = Classifier::new(&section, variant, &none, common::SIZES, &weights, kind).unwrap();
+    let model = Classifier::new(&section, variant, &none, sizes, &weights, kind).unwrap();
     weights.set(before).unwrap();
     (model, weights)
 }
@@ -72,13 +76,12 @@ fn close(what: &str, ours: &Tensor, theirs: &Tensor, tolerance: f64) {
     assert!(off < tolerance, "{what}: off by {off:e} of the largest value");
 }
 
-/// Two training steps of the vanilla Transformer: loss, every gradient, every parameter.
-#[test]
-fn two_training_steps_of_the_transformer() {
-    let golden = golden("transformer_step");
+/// Two training steps: loss, every gradient, every parameter.
+fn two_training_steps(name: &str, pooling: Pooling, pair: Option<Pair>) {
+    let golden = golden(name);
     for (dtype, values, slopes) in TOLERANCES {
         let before = named(&golden, "before.");
-        let (model, weights) = classifier(Pooling::Cls, Positions::Sinusoid, &before, dtype);
+        let (model, weights) = classifier((pooling, Positions::Sinusoid, pair), &before, dtype);
         let mut optimiser = AdamW::new(weights.vars()).unwrap();
         for step in 1..=2 {
             let batch = batch(&golden, step);
@@ -101,13 +104,25 @@ fn two_training_steps_of_the_transformer() {
     }
 }
 
+#[test]
+fn two_training_steps_of_the_transformer() {
+    two_training_steps("transformer_step", Pooling::Cls, None);
+}
+
+/// Two documents, one encoder; the golden file's reads them in two calls.
+#[test]
+fn two_training_steps_of_the_dual_encoder() {
+    two_training_steps("transformer_pair", Pooling::First, Some(Pair::Interaction));
+}
+
 /// Learned positions and the mean over valid positions.
 #[test]
 fn mean_pooling() {
     let golden = golden("transformer_mean");
     for (dtype, values, slopes) in TOLERANCES {
         let before = named(&golden, "before.");
-        let (model, weights) = classifier(Pooling::Mean, Positions::Learned, &before, dtype);
+        let (model, weights) =
+            classifier((Pooling::Mean, Positions::Learned, None), &before, dtype);
         let batch = batch(&golden, 1);
         let vars = weights.vars();
         for micro in [3, 2, 1] {

@@ -37,5 +37,5 @@ pub use places::{Places, places};
 pub use prepared::{
     About, SPLITS, Workshop, checksum, last_official, open_or_build, prepared, prepared_folder,
 };
-pub use source::{Published, Source};
+pub use source::{Published, Source, full_name, identity};
 pub use split::Split;

@@ -47,28 +47,14 @@ impl Source {
         }
     }
 
-    /// The path, the same from wherever it is named.
-    pub fn name(&self) -> String {
-        let path = self.path();
-        path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).display().to_string()
-    }
-
     /// Changes when a file that is used does: names, sizes and times of last change.
     pub fn identity(&self, limit: &dyn Fn(&str) -> Option<u64>) -> Result<Value> {
         let mut hash = Sha256::new();
-        let mut add = |name: &str, path: &Path| -> Result<()> {
-            let about = path.metadata().at("read", path)?;
-            let changed = about.modified().at("read", path)?.duration_since(UNIX_EPOCH);
-            // Before 1970 counts as 1970.
-            let nanoseconds = changed.unwrap_or_default().as_nanos();
-            hash.update(format!("{name}\0{}\0{nanoseconds}\0", about.len()));
-            Ok(())
-        };
         match self {
-            Self::Archive(path) => add("archive", path)?,
+            Self::Archive(path) => hash.update(stamp(path)?),
             Self::Folder(folder) => {
                 for (name, path) in files(folder, limit)? {
-                    add(&name, &path)?;
+                    hash.update(format!("{name}\0{}\0", stamp(&path)?));
                 }
             }
         }
@@ -121,6 +107,25 @@ impl Source {
             }
         }
     }
+}
+
+/// Changes when one of the files does: sizes and times of last change.
+pub fn identity<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Result<Value> {
+    let stamps = files.into_iter().map(|file| stamp(file));
+    Ok(json!(stamps.collect::<Result<Vec<_>>>()?))
+}
+
+fn stamp(path: &Path) -> Result<String> {
+    let about = path.metadata().at("read", path)?;
+    let changed = about.modified().at("read", path)?.duration_since(UNIX_EPOCH);
+    // Before 1970 counts as 1970.
+    Ok(format!("{} bytes, {} ns", about.len(), changed.unwrap_or_default().as_nanos()))
+}
+
+/// A path, the same from wherever it is named.
+pub fn full_name(path: &Path) -> String {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).display().to_string()
 }
 
 /// The set's files in a folder, sorted by name.

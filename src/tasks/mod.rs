@@ -9,7 +9,7 @@ pub mod text;
 pub use crate::data::Places;
 
 use crate::config::Sizes;
-use crate::data::{About, Published, Source, Split, checksum, fetch, last_official};
+use crate::data::{About, Published, Source, Split, checksum, fetch, full_name, last_official};
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use serde_json::{Value, json};
@@ -156,7 +156,7 @@ fn find_source(
         }
     };
     let inputs = json!({ "files": source.identity(limit)?, "options": options });
-    let about = About { task: task.into(), source: source.name(), version, inputs };
+    let about = About { task: task.into(), source: full_name(source.path()), version, inputs };
     Ok((about, Some(source)))
 }
 

@@ -27,7 +27,7 @@ pub use writer::{parenthesise, write_header, write_row};
 
 use super::{Dataset, Places, Task, Verified};
 use crate::atomic::write_atomic;
-use crate::data::{About, Split, Workshop, open_or_build};
+use crate::data::{About, Split, Workshop, full_name, identity, open_or_build};
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use serde_json::json;
@@ -148,7 +148,7 @@ fn about_official(files: &[PathBuf; 3], options: &Options) -> Result<About> {
         source: folder_of(files),
         version: VERSION,
         inputs: json!({
-            "files": official::identity(files)?,
+            "files": identity(files)?,
             "options": {
                 "train": train, "validation": validation, "test": test, "max_length": max_length,
             },
@@ -156,9 +156,6 @@ fn about_official(files: &[PathBuf; 3], options: &Options) -> Result<About> {
     })
 }
 
-/// The folder of the files, the same from wherever it is named.
 fn folder_of(files: &[PathBuf; 3]) -> String {
-    let folder = files[0].parent().unwrap_or(Path::new(""));
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()).display().to_string()
+    full_name(files[0].parent().unwrap_or(Path::new("")))
 }

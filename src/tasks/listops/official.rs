@@ -4,11 +4,9 @@ use super::options::Options;
 use super::reader::Reader;
 use super::vocabulary::FIRST_ID;
 use crate::data::{Examples, SPLITS};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::progress::Progress;
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 /// Train, validation, test.
 pub const FILES: [&str; 3] = ["basic_train.tsv", "basic_val.tsv", "basic_test.tsv"];
@@ -37,18 +35,6 @@ pub fn locate(folder: &Path) -> Result<Option<[PathBuf; 3]>> {
         }
     }
     Ok(None)
-}
-
-/// Changes when a file does: sizes and times of last change.
-pub fn identity(files: &[PathBuf; 3]) -> Result<Value> {
-    let identity = |file: &PathBuf| {
-        let about = file.metadata().at("read", file)?;
-        let changed = about.modified().at("read", file)?.duration_since(UNIX_EPOCH);
-        // Before 1970 counts as 1970.
-        let nanoseconds = changed.unwrap_or_default().as_nanos().to_string();
-        Ok(json!({ "bytes": about.len(), "changed": nanoseconds }))
-    };
-    Ok(Value::Array(files.iter().map(identity).collect::<Result<_>>()?))
 }
 
 /// Reads the first rows of each file, as many as the options say, cut to the length they

@@ -22,7 +22,7 @@ pub use stamp::Stamp;
 use super::{Dataset, Places, Task, Verified, verify_again};
 use crate::atomic::write_atomic;
 use crate::config::section;
-use crate::data::{About, Split, open_or_build};
+use crate::data::{About, Split, full_name, identity, open_or_build};
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use serde_json::json;
@@ -61,13 +61,13 @@ impl Task for Pathfinder {
         let folder = released(places, &options, progress);
         let about = match &folder {
             Some(folder) => {
-                let source = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+                let files = identity(&official::metadata(folder)?)?;
                 let used = json!({ "seed": options.seed, "resolution": side });
                 About {
                     task: self.name.into(),
-                    source: source.display().to_string(),
+                    source: full_name(folder),
                     version: VERSION,
-                    inputs: json!({ "files": official::identity(folder)?, "options": used }),
+                    inputs: json!({ "files": files, "options": used }),
                 }
             }
             None => About {

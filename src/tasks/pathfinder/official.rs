@@ -9,11 +9,9 @@ use crate::data::{PackWriter, SPLITS, Split, Workshop, deal};
 use crate::error::{Error, IoContext, Result};
 use crate::progress::{Bar, Progress};
 use crate::random::Key;
-use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Cursor};
 use std::path::{Component, Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 /// Fields of a line of metadata, of which the first four are used: folder, file, number,
 /// label.
@@ -31,22 +29,8 @@ pub(super) fn locate(place: &Path, options: &Options) -> Option<PathBuf> {
     folders.into_iter().find(|folder| folder.join("metadata").is_dir())
 }
 
-/// Changes when the metadata do: names, sizes and times of last change.
-pub(super) fn identity(folder: &Path) -> Result<Value> {
-    let mut about = Vec::new();
-    for file in metadata(folder)? {
-        let found = file.metadata().at("read", &file)?;
-        let changed = found.modified().at("read", &file)?.duration_since(UNIX_EPOCH);
-        // Before 1970 counts as 1970.
-        let nanoseconds = changed.unwrap_or_default().as_nanos().to_string();
-        let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
-        about.push(json!([name, found.len(), nanoseconds]));
-    }
-    Ok(Value::Array(about))
-}
-
 /// The files of metadata, by number.
-fn metadata(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn metadata(folder: &Path) -> Result<Vec<PathBuf>> {
     let folder = folder.join("metadata");
     let mut files = Vec::new();
     for entry in fs::read_dir(&folder).at("list", &folder)? {

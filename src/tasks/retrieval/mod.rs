@@ -2,20 +2,22 @@
 //!
 //! Pairs from the ACL Anthology Network (Radev et al. 2013) in the form of the Long Range
 //! Arena (arXiv:2011.04006): `new_aan_pairs.{train,eval,test}.tsv`. Each document is cut to
-//! its first bytes, id = byte + 1, 0 = padding. There is nothing to generate them from.
+//! its first bytes, id = byte + 1, 0 = padding. The splits are the official ones. There is
+//! nothing to generate them from.
 
 mod reader;
 
 use super::{Dataset, Places, Task, Verified, in_words, verify_again};
 use crate::atomic::write_atomic;
 use crate::config::section;
-use crate::data::{About, SPLITS, Split, last_official, open_or_build};
+use crate::data::{
+    About, SPLITS, Split, Workshop, full_name, identity, last_official, open_or_build,
+};
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 pub use reader::{MAX_LINE, Reader, Row};
 
@@ -37,11 +39,39 @@ const NESTINGS: [&str; 5] =
 struct Options {
     /// Bytes kept of a document.
     max_length: u64,
+    /// The first so many pairs of a split; all of them where nothing is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_length: 4000 }
+        Self { max_length: 4000, train: None, validation: None, test: None }
+    }
+}
+
+impl Options {
+    fn parse(table: &toml::Table) -> Result<Self> {
+        let options: Self = section("data", table)?;
+        let given = [
+            ("data.max_length", Some(options.max_length)),
+            ("data.train", options.train),
+            ("data.validation", options.validation),
+            ("data.test", options.test),
+        ];
+        match given.iter().find(|(_, value)| *value == Some(0)) {
+            Some((key, _)) => Err(Error::config(*key, "expected at least 1, got 0")),
+            None => Ok(options),
+        }
+    }
+
+    /// Pairs taken at most, of each split.
+    fn most(&self) -> [u64; 3] {
+        [self.train, self.validation, self.test].map(|most| most.unwrap_or(u64::MAX))
     }
 }
 
@@ -55,15 +85,12 @@ impl Task for Retrieval {
     }
 
     fn load(&self, options: &toml::Table, places: &Places, progress: &Progress) -> Result<Dataset> {
-        let options: Options = section("data", options)?;
-        if options.max_length == 0 {
-            return Err(Error::config("data.max_length", "expected at least 1, got 0"));
-        }
+        let options = Options::parse(options)?;
         let wanted = json!(options);
         let (about, files) = match &places.official {
             Some(place) => {
                 let files = locate(place)?;
-                let source = folder_of(&files);
+                let source = full_name(files[0].parent().unwrap_or(Path::new("")));
                 let inputs = json!({ "files": identity(&files)?, "options": wanted });
                 (About { task: self.name().into(), source, version: VERSION, inputs }, Some(files))
             }
@@ -74,26 +101,7 @@ impl Task for Retrieval {
         };
         let splits = open_or_build(&places.cache, &about, progress, |to| {
             let files = files.as_ref().ok_or_else(|| missing(None))?;
-            for (file, split) in files.iter().zip(SPLITS) {
-                let length = file.metadata().at("read", file)?.len();
-                let bar = progress.bar("retrieval", "bytes", length);
-                let mut reader = Reader::open(file)?;
-                let mut writer = to.writer(split, 2, 1)?;
-                let mut read = 0;
-                while let Some(row) = reader.next_row()? {
-                    let cut = |text| {
-                        &row.text(text)[..row.text(text).len().min(options.max_length as usize)]
-                    };
-                    writer.push(&[cut(0), cut(1)], row.label)?;
-                    bar.advance(row.read - read);
-                    read = row.read;
-                }
-                if writer.is_empty() {
-                    return Err(Error::data(file, "an empty file; expected pairs of papers"));
-                }
-                writer.finish()?;
-            }
-            Ok(())
+            prepare(files, &options, to, progress)
         })?;
         Ok(Dataset::new(about, splits, (257, 2, options.max_length as usize)))
     }
@@ -137,6 +145,43 @@ impl Task for Retrieval {
     }
 }
 
+/// Packs the files row by row, so that memory does not grow with them.
+fn prepare(
+    files: &[PathBuf; 3],
+    options: &Options,
+    to: &Workshop,
+    progress: &Progress,
+) -> Result<()> {
+    let kept = usize::try_from(options.max_length).unwrap_or(usize::MAX);
+    for ((file, split), most) in files.iter().zip(SPLITS).zip(options.most()) {
+        let length = file.metadata().at("read", file)?.len();
+        let bar = progress.bar("retrieval", "bytes", length);
+        let mut reader = Reader::open(file)?;
+        let mut writer = to.writer(split, 2, 1)?;
+        let (mut pairs, mut read) = (0, 0);
+        while pairs < most
+            && let Some(row) = reader.next_row()?
+        {
+            let [a, b] = [0, 1].map(|text| row.text(text)).map(|t| &t[..t.len().min(kept)]);
+            writer.push(&[a, b], row.label)?;
+            pairs += 1;
+            bar.advance(row.read - read);
+            read = row.read;
+        }
+        if pairs == 0 {
+            return Err(Error::data(file, "an empty file; expected pairs of papers"));
+        }
+        if pairs < most && most < u64::MAX {
+            bar.say(&format!(
+                "{}: {pairs} pairs, fewer than data.{split} = {most}; all are used",
+                file.display()
+            ));
+        }
+        writer.finish()?;
+    }
+    Ok(())
+}
+
 /// The three files in `place` or where the release has them below it.
 fn locate(place: &Path) -> Result<[PathBuf; 3]> {
     for nesting in NESTINGS {
@@ -150,45 +195,29 @@ fn locate(place: &Path) -> Result<[PathBuf; 3]> {
         }
         let lost = files.iter().zip(there).find(|(_, there)| !there);
         if let (true, Some((lost, _))) = (there.contains(&true), lost) {
-            let message = "missing, while others of the set are there; expected all three";
-            return Err(Error::data(lost, message));
+            let message = "missing, while others of the set lie beside where it should be; \
+                           task retrieval needs all three";
+            return Err(Error::data(lost, format!("{message}. {HOW}")));
         }
     }
     Err(missing(Some(place)))
 }
 
+const HOW: &str = "Get https://storage.googleapis.com/long-range-arena/lra_release.gz (7.7 GB), \
+                   unpack tsv_data from it, and name that folder with --data-dir or LRA_DATA; \
+                   pairs of your own in this form do too: label (0 or 1), two names, two texts, \
+                   separated by tabs, no header";
+
 fn missing(place: Option<&Path>) -> Error {
     let looked = match place {
-        Some(place) => format!("{} has none, nor has tsv_data/ in it", place.display()),
+        Some(place) => {
+            let below = NESTINGS[1..].join(", ");
+            format!("looked for in {} and below it in {below}", place.display())
+        }
         None => "no folder was named".into(),
     };
     Error::data(
         place.unwrap_or(Path::new(FILES[0])),
-        format!(
-            "task retrieval needs {}: {looked}; get \
-             https://storage.googleapis.com/long-range-arena/lra_release.gz (7.7 GB), unpack \
-             tsv_data from it, and name that folder with --data-dir or LRA_DATA; pairs of your \
-             own in this form do too: label, two names, two texts, separated by tabs",
-            FILES.join(", ")
-        ),
+        format!("task retrieval needs {}: {looked}. {HOW}", FILES.join(", ")),
     )
-}
-
-/// Changes when a file does: sizes and times of last change.
-fn identity(files: &[PathBuf; 3]) -> Result<Value> {
-    let identity = |file: &PathBuf| {
-        let about = file.metadata().at("read", file)?;
-        let changed = about.modified().at("read", file)?.duration_since(UNIX_EPOCH);
-        // Before 1970 counts as 1970.
-        let nanoseconds = changed.unwrap_or_default().as_nanos().to_string();
-        Ok(json!({ "bytes": about.len(), "changed": nanoseconds }))
-    };
-    Ok(Value::Array(files.iter().map(identity).collect::<Result<_>>()?))
-}
-
-/// The folder of the files, the same from wherever it is named.
-fn folder_of(files: &[PathBuf; 3]) -> String {
-    let folder = files[0].parent().unwrap_or(Path::new(""));
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()).display().to_string()
 }
