@@ -34,7 +34,7 @@ fn a_bad_row_leaves_nothing_half_prepared() {
         let place = format!("{}:{place}: ", FILES[1]);
         assert!(said.contains(&place) && said.contains(part), "{said}");
         for end in ["validation.packed", "test.packed", "about.json", ".tmp"] {
-            assert_eq!(found(&places.cache, end), [PathBuf::new(); 0], "{end}");
+            assert_eq!(found(&places.cache, end), Vec::<PathBuf>::new(), "{end}");
         }
         write(&root.path().join("data"), ROWS);
         assert_eq!(load("", &places).unwrap().validation.len(), 2);
