@@ -46,3 +46,28 @@ def close(what, a, b, tolerance=1e-12):
     """Stops unless `a` and `b` agree to `tolerance`, relative to the larger of 1 and max |b|."""
     worst = (a - b).abs().max().item() / max(1.0, b.abs().max().item())
     assert worst <= tolerance, f"{what}: differs by {worst:.1e}"
+
+
+def checked(name, package, definition, inputs, g, seen=1.0, output="output"):
+    """Inputs, output, `g` and the gradients of sum(output * g), as they go into a file.
+
+    `package` and `definition` take the inputs by name. Their gradients have to agree, and
+    their outputs times `seen`.
+    """
+
+    def run(f, inputs, g):
+        inputs = {key: x.detach().requires_grad_() for key, x in inputs.items()}
+        y = f(**inputs)
+        return y.detach(), *torch.autograd.grad((y * g).sum(), list(inputs.values()))
+
+    y, *ours = run(package, inputs, g)
+    expected, *theirs = run(definition, inputs, g)
+    close(f"{name}: output", y * seen, expected * seen)
+    for key, a, b in zip(inputs, ours, theirs):
+        close(f"{name}: gradient of {key}", a, b)
+        assert a.abs().max() > 1e-6, f"{name}: {key} is not reached"
+    single = run(package, {key: x.float() for key, x in inputs.items()}, g.float())
+    worst = ((single[0] - y) * seen).abs().max()
+    relative = max((a - b).abs().max() / b.abs().max() for a, b in zip(single[1:], ours))
+    print(f"{name}: float32 differs by {worst:.1e}, gradients by {relative:.1e} of the largest")
+    return {**inputs, output: y, "g": g, **{f"grad.{key}": x for key, x in zip(inputs, ours)}}

@@ -15,7 +15,8 @@ if [ ! -e "$venv/ready" ]; then
     touch "$venv/ready"
 fi
 
-for script in transformer_step.py transformer_mean.py transformer_pair.py attention.py; do
+for script in transformer_step.py transformer_mean.py transformer_pair.py attention.py \
+    linformer_mixer.py reformer.py longformer.py bigbird.py xlnet.py; do
     PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$venv/sdist/$linear" \
         "$venv/bin/python" -W ignore "$script"
 done
