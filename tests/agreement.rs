@@ -167,6 +167,7 @@ fn softmax(mask: &Mask, blocks: Blocks, [q, k, v]: &[Tensor; 3]) -> Tensor {
         heads: 3,
         blocks: Arc::new(blocks),
         mask: mask.clone(),
+        keys: mask.clone(),
         scale: 8f64.powf(-0.5),
         dropout: Dropout::NONE,
     };

@@ -70,6 +70,7 @@ impl Attention for Local {
             heads: self.heads,
             blocks: Arc::new(Blocks::local(cx.mask.n(), self.block)),
             mask: cx.mask.clone(),
+            keys: cx.mask.clone(),
             scale: (self.head_width as f64).powf(-0.5),
             dropout: cx.dropout("weights", self.dropout),
         };
@@ -77,7 +78,7 @@ impl Attention for Local {
     }
 
     fn cost(&self, n: usize) -> Cost {
-        let pairs = Blocks::local(n, self.block).pairs() as f64;
+        let pairs = Blocks::local(n, self.block).pairs();
         let a = (self.heads * self.head_width) as f64;
         let scores = Cost { flops: 4.0 * pairs * a, saved: (self.heads * n) as f64 };
         self.projections.cost(n) + scores

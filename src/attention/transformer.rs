@@ -52,6 +52,7 @@ impl Attention for Softmax {
             heads: self.heads,
             blocks: Arc::new(Blocks::full(cx.mask.n())),
             mask: cx.mask.clone(),
+            keys: cx.mask.clone(),
             scale: (self.head_width as f64).powf(-0.5),
             dropout: cx.dropout("weights", self.dropout),
         };

@@ -96,6 +96,7 @@ fn weights_sum_to_one() {
             heads: h,
             blocks: Arc::new(blocks),
             mask: mask.clone(),
+            keys: mask.clone(),
             scale: 3.0,
             dropout: Dropout::NONE,
         };

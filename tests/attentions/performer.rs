@@ -68,6 +68,7 @@ fn attention_converges_to_softmax() {
         heads: 1,
         blocks: Arc::new(Blocks::full(n)),
         mask: mask.clone(),
+        keys: mask.clone(),
         scale: (WIDTH as f64).powf(-0.5),
         dropout: Dropout::NONE,
     };

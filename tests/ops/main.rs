@@ -4,9 +4,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod attention;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 use common::random;
-use lra::ops::attention::{self, Attend, Blocks};
 use lra::ops::features::{self, Favor, Side};
 use lra::ops::{self, Dropout, Ids, Kernelised, Mask};
 use lra::random::Key;
@@ -158,40 +159,6 @@ fn embedding() {
     assert!(message.contains("token id 5 outside the vocabulary of 5"), "{message}");
 }
 
-fn attend(n: usize, blocks: Blocks, p: f64) -> Attend {
-    Attend { heads: 2, blocks: Arc::new(blocks), mask: masks(n), scale: 0.4, dropout: drop(p) }
-}
-
-#[test]
-fn softmax_attention() {
-    let n = 22;
-    let inputs = [random(&[3, n, 8], 1), random(&[3, n, 8], 2), random(&[3, n, 6], 3)];
-    for p in [0.0, 0.25] {
-        for blocks in [Blocks::full(n), Blocks::local(n, 5), Blocks::local(n, 4)] {
-            let how = attend(n, blocks, p);
-            let fused = |t: &[Tensor]| ops::attention(&t[0], &t[1], &t[2], &how);
-            check("attention", &inputs, &fused, &|t| {
-                attention::reference(&t[0], &t[1], &t[2], &how)
-            });
-        }
-    }
-}
-
-/// Several tiles per head: longer than the largest tile, rows of unequal tiles.
-#[test]
-fn softmax_attention_over_several_tiles() {
-    let n = 700;
-    let inputs = [random(&[3, n, 4], 1), random(&[3, n, 4], 2), random(&[3, n, 4], 3)];
-    let how = attend(n, Blocks::full(n), 0.1);
-    let fused = |t: &[Tensor]| ops::attention(&t[0], &t[1], &t[2], &how);
-    let (y, grads) = run(&fused, &inputs);
-    let (y_ref, grads_ref) = run(&|t| attention::reference(&t[0], &t[1], &t[2], &how), &inputs);
-    assert!(difference(&y, &y_ref) < 1e-11);
-    for (g, g_ref) in grads.iter().zip(&grads_ref) {
-        assert!(difference(g, g_ref) < 1e-11);
-    }
-}
-
 #[test]
 fn kernel_attention() {
     let n = 14;
@@ -271,7 +238,7 @@ fn threads_change_nothing() {
         .chain([random(&[32, 32], 9).to_dtype(DType::F32).unwrap()])
         .chain([random(&[32], 10).to_dtype(DType::F32).unwrap()])
         .collect();
-    let how = attend(n, Blocks::full(n), 0.1);
+    let how = attention::attend(n, ops::Blocks::full(n), 0.1);
     let kernel = Kernelised { heads: 2, mask: masks(n), eps: 1e-6 };
     let net = |t: &[Tensor]| {
         let x = ops::layer_norm(&t[0], &t[4], &t[4], 1e-6)?;

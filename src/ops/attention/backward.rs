@@ -1,72 +1,85 @@
-//! Backward pass: one task per example and head, which owns its columns of all three
-//! gradients. With weights p, dropout mask m, output o and its gradient g:
+//! Backward pass: one task per example and head, which owns its columns of all gradients.
+//! With weights p, dropout mask m, output o and its gradient g:
 //! `dv = (p m)ᵀ g`, `ds = p ((g vᵀ) m - rowsum(g o))`, `dq = s ds k`, `dk = s dsᵀ q`.
 
 use super::Attend;
-use super::tiles::{Dims, Tile, rows, rows_mut};
-use crate::ops::cpu::{Mat, Real, Shared, gemm, simd};
+use super::forward::Scratch;
+use super::operands::{Head, Operand, Slope};
+use super::tiles::{Operands, Tile};
+use crate::ops::cpu::{Mat, Real, simd};
 use rayon::prelude::*;
 
-/// Buffers of one task.
-struct Scratch<T> {
-    p: Vec<T>,
-    ds: Vec<T>,
-    g: Vec<T>,
+/// The gradients of all operands.
+#[derive(Clone, Copy)]
+pub(super) struct Slopes<'s, T> {
+    pub dot: Option<(Slope<'s, T>, Slope<'s, T>)>,
+    pub v: Slope<'s, T>,
+    pub extra: Option<Slope<'s, T>>,
 }
 
-/// Gradients of q, k and v, from `[q, k, v, o, g]` and the rows' log-sum-exp.
+/// What the forward pass gave, and the gradient of its output.
+#[derive(Clone, Copy)]
+pub(super) struct Output<'a, T> {
+    pub o: Operand<'a, T>,
+    pub g: Operand<'a, T>,
+    pub lse: &'a [f64],
+}
+
+/// Adds to the gradients. With `together` the examples of a head are one task's, since their
+/// extra operand is the same.
 pub(super) fn backward<T: Real>(
     how: &Attend,
-    args: [&[T]; 5],
-    lse: &[f64],
-    d: Dims,
-) -> [Vec<T>; 3] {
-    let mut grads = [0, 1, 2].map(|i| vec![T::ZERO; args[i].len()]);
-    let [dq, dk, dv] = &mut grads;
-    let outs = [Shared::new(dq), Shared::new(dk), Shared::new(dv)];
-    let work: Vec<(usize, usize)> = (0..d.b).flat_map(|b| (0..d.h).map(move |h| (b, h))).collect();
-    let scratch = || Scratch { p: Vec::new(), ds: Vec::new(), g: Vec::new() };
-    work.par_iter().for_each_init(scratch, |scratch, &head| {
-        for tile in Tile::of::<T>(how, head.0) {
-            let lse = &lse[d.row(head, tile.rows.start)..][..tile.rows.len()];
-            scratch.weights(how, &tile, args, lse, d, head);
-            scratch.accumulate(how, &tile, args, &outs, d, head);
+    x: &Operands<'_, T>,
+    y: &Output<'_, T>,
+    slopes: &Slopes<'_, T>,
+    together: bool,
+) {
+    let d = x.d;
+    let heads = |b| (0..d.h).map(move |h| vec![(b, h)]);
+    let work: Vec<Vec<Head>> = match together {
+        true => (0..d.h).map(|h| (0..d.b).map(|b| (b, h)).collect()).collect(),
+        false => (0..d.b).flat_map(heads).collect(),
+    };
+    work.par_iter().for_each_init(Scratch::default, |scratch, group| {
+        for &head in group {
+            for (round, part) in how.blocks.parts(head).iter().enumerate() {
+                for tile in Tile::of::<T>(how, round, part, head) {
+                    scratch.weights(how, x, y, &tile, head);
+                    scratch.accumulate(how, x, slopes, &tile, head);
+                }
+            }
         }
     });
-    grads
 }
 
 impl<T: Real> Scratch<T> {
-    /// Fills `p` (weights, dropped), `ds` (score gradients) and `g` (output gradients).
+    /// Fills `p` (weights, dropped), `ds` (score gradients) and `out` (output gradients).
     fn weights(
         &mut self,
         how: &Attend,
+        x: &Operands<'_, T>,
+        y: &Output<'_, T>,
         tile: &Tile,
-        [q, k, v, o, g]: [&[T]; 5],
-        lse: &[f64],
-        d: Dims,
-        head: (usize, usize),
+        head: Head,
     ) {
-        let (count, keys) = (tile.rows.len(), tile.keys);
-        self.p.resize(count * keys, T::ZERO);
-        self.ds.resize(count * keys, T::ZERO);
-        self.g.clear();
+        let Self { p, ds, out, rows, columns, offsets } = self;
+        let (count, keys, dv) = (tile.rows.len(), tile.keys, x.d.dv);
+        ds.resize(count * keys, T::ZERO);
+        out.clear();
         let valid = how.mask.row(head.0);
-        for i in tile.rows.clone() {
-            let row = &g[d.at(head, i, d.dv)..][..d.dv];
-            self.g.extend(row.iter().map(|&x| if valid[i] { x } else { T::ZERO }));
+        for i in (0..count).map(|r| tile.rows.position(r)) {
+            let row = y.g.row(head, i);
+            out.extend(row.iter().map(|&x| if valid[i] { x } else { T::ZERO }));
         }
-        let q = rows(q, d, head, &tile.rows, d.dk);
-        tile.product(&mut self.p, how.scale, q, |range| rows(k, d, head, range, d.dk));
-        tile.forbid_padding(&mut self.p, how, head.0);
-        let g = Mat::rows(&self.g, count, d.dv, d.dv);
-        tile.product(&mut self.ds, 1.0, g, |range| rows(v, d, head, range, d.dv));
-        tile.drop_weights(&mut self.ds, how, head);
-        for (r, i) in tile.rows.clone().enumerate() {
-            let o = &o[d.at(head, i, d.dv)..][..d.dv];
-            let dot: T = o.iter().zip(&self.g[r * d.dv..]).map(|(&o, &g)| o * g).sum();
-            let (p, ds) = (&mut self.p[r * keys..][..keys], &mut self.ds[r * keys..][..keys]);
-            let lse = T::of(lse[r]);
+        tile.scores(p, how, x, head, [rows, columns], offsets);
+        tile.product(ds, 1.0, Mat::rows(out, count, dv, dv), &x.v, head, columns);
+        tile.drop_weights(ds, how, head);
+        for r in 0..count {
+            let i = tile.rows.position(r);
+            let o = y.o.row(head, i);
+            let dot: T = o.iter().zip(&out[r * dv..]).map(|(&o, &g)| o * g).sum();
+            let (p, ds) = (&mut p[r * keys..][..keys], &mut ds[r * keys..][..keys]);
+            let lse = T::of(y.lse[x.d.row(head, i)]);
             simd(
                 #[inline(always)]
                 || {
@@ -77,36 +90,42 @@ impl<T: Real> Scratch<T> {
                 },
             );
         }
-        tile.drop_weights(&mut self.p, how, head);
+        tile.drop_weights(p, how, head);
     }
 
     /// Adds the tile's share to the gradients.
     fn accumulate(
-        &self,
+        &mut self,
         how: &Attend,
+        x: &Operands<'_, T>,
+        slopes: &Slopes<'_, T>,
         tile: &Tile,
-        [q, k, ..]: [&[T]; 5],
-        [dq, dk, dv]: &[Shared<'_, T>; 3],
-        d: Dims,
-        head: (usize, usize),
+        head: Head,
     ) {
-        let (count, scale) = (tile.rows.len(), T::of(how.scale));
-        let g = Mat::rows(&self.g, count, d.dv, d.dv);
-        let q = rows(q, d, head, &tile.rows, d.dk);
-        for (at, range) in tile.columns() {
-            let p = Mat::rows(&self.p[at..], count, range.len(), tile.keys);
-            let ds = Mat::rows(&self.ds[at..], count, range.len(), tile.keys);
-            // SAFETY: the task owns this example and head; one view at a time each.
-            let (mut dq, mut dk, mut dv) = unsafe {
-                (
-                    rows_mut(dq, d, head, &tile.rows, d.dk),
-                    rows_mut(dk, d, head, range, d.dk),
-                    rows_mut(dv, d, head, range, d.dv),
-                )
-            };
-            gemm(&mut dv, true, T::ONE, p.t(), g, false);
-            gemm(&mut dq, true, scale, ds, rows(k, d, head, range, d.dk), false);
-            gemm(&mut dk, true, scale, ds.t(), q, false);
+        let Self { p, ds, out, rows, columns, offsets } = self;
+        let (count, dv, scale) = (tile.rows.len(), x.d.dv, T::of(how.scale));
+        let g = Mat::rows(out, count, dv, dv);
+        let mut collected = Vec::new();
+        let q = x.dot.map(|(q, _)| q.rows(head, tile.rows, rows));
+        for span in &tile.columns {
+            let p = Mat::rows(&p[span.at..], count, span.places.len(), tile.keys);
+            // SAFETY: the task owns this head of its examples; one view at a time each.
+            unsafe { slopes.v.add(head, span.places, T::ONE, (p.t(), g), columns) };
+            if let (Some((_, k)), Some((dq, dk)), Some(q)) = (x.dot, slopes.dot, q) {
+                let ds = Mat::rows(&ds[span.at..], count, span.places.len(), tile.keys);
+                let k = k.rows(head, span.places, &mut collected);
+                // SAFETY: as above.
+                unsafe {
+                    dq.add(head, tile.rows, scale, (ds, k), columns);
+                    dk.add(head, span.places, scale, (ds.t(), q), columns);
+                }
+            }
+        }
+        if let (Some(terms), Some(dx)) = (&x.extra, &slopes.extra) {
+            let q = q.unwrap_or(Mat::rows(&[], 0, 0, 0));
+            let dq = slopes.dot.as_ref().map(|(dq, _)| dq);
+            // SAFETY: as above; where examples share the operand they are one task.
+            unsafe { terms.backward(ds, tile, q, how.scale, head, offsets, (dx, dq)) };
         }
     }
 }

@@ -1,60 +1,108 @@
-//! Forward pass: one task per tile.
+//! Forward pass: one task per tile, part after part. What a query has from earlier parts is
+//! merged with what it has from the next by their log-sum-exps.
 
 use super::Attend;
-use super::tiles::{Dims, Tile, rows, rows_mut};
-use crate::ops::cpu::{Mat, Real, Shared, gemm, simd};
+use super::operands::{Field, Head, Slope};
+use super::tiles::{Operands, Tile};
+use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, simd};
 use rayon::prelude::*;
+
+/// Buffers of one thread.
+#[derive(Default)]
+pub(super) struct Scratch<T> {
+    pub p: Vec<T>,
+    pub ds: Vec<T>,
+    pub out: Vec<T>,
+    pub rows: Vec<T>,
+    pub columns: Vec<T>,
+    pub offsets: super::extra::Offsets<T>,
+}
 
 /// The output [b, n, h * dv] and the log-sum-exp of each row [b, h, n]; +inf for a row
 /// without keys, which gives weights of zero in the backward pass.
-pub(super) fn forward<T: Real>(how: &Attend, [q, k, v]: [&[T]; 3], d: Dims) -> (Vec<T>, Vec<f64>) {
+pub(super) fn forward<T: Real>(how: &Attend, x: &Operands<'_, T>) -> (Vec<T>, Vec<f64>) {
+    let d = x.d;
     let mut out = vec![T::ZERO; d.b * d.n * d.h * d.dv];
-    let mut lse = vec![f64::INFINITY; d.b * d.h * d.n];
-    let (outs, lses) = (Shared::new(&mut out), Shared::new(&mut lse));
-    let heads = (0..d.b).flat_map(|b| (0..d.h).map(move |h| (b, h)));
-    let work: Vec<((usize, usize), Tile)> = heads
-        .flat_map(|head| Tile::of::<T>(how, head.0).into_iter().map(move |tile| (head, tile)))
-        .collect();
-    work.par_iter().for_each_init(Vec::new, |s: &mut Vec<T>, (head, tile)| {
-        let (head, count) = (*head, tile.rows.len());
-        s.resize(count * tile.keys, T::ZERO);
-        let q = rows(q, d, head, &tile.rows, d.dk);
-        tile.product(s, how.scale, q, |range| rows(k, d, head, range, d.dk));
-        tile.forbid_padding(s, how, head.0);
+    let mut lse = vec![f64::NEG_INFINITY; d.b * d.h * d.n];
+    let heads: Vec<Head> = (0..d.b).flat_map(|b| (0..d.h).map(move |h| (b, h))).collect();
+    for round in 0..how.blocks.rounds() {
+        let (outs, lses) = (Shared::new(&mut out), Shared::new(&mut lse));
+        let field = Field::new(0, d.dv, d.h * d.dv, d.n, d.b);
+        let outs = Slope { data: &outs, field };
+        let tiles = |&head: &Head| {
+            let part = how.blocks.parts(head).get(round);
+            let tiles = part.map(|part| Tile::of::<T>(how, round, part, head));
+            tiles.into_iter().flatten().map(move |tile| (head, tile))
+        };
+        let work: Vec<(Head, Tile)> = heads.iter().flat_map(tiles).collect();
+        work.par_iter().for_each_init(Scratch::default, |scratch, (head, tile)| {
+            let (sums, count) = (scratch.weigh(how, x, tile, *head), tile.rows.len());
+            let valid = how.mask.row(head.0);
+            for (r, (lse, inverse)) in sums.into_iter().enumerate().take(count) {
+                let i = tile.rows.position(r);
+                if !valid[i] || lse == f64::NEG_INFINITY {
+                    continue;
+                }
+                // SAFETY: queries of a part are disjoint, so (example, head, i) is this tile's.
+                let (mut row, mut total) =
+                    unsafe { (outs.row(*head, i), lses.view(d.row(*head, i), 1, 1, 1)) };
+                let (row, total) = (row.row_mut(0), &mut total.row_mut(0)[0]);
+                let new = &scratch.out[r * d.dv..][..d.dv];
+                if *total == f64::NEG_INFINITY {
+                    *total = lse;
+                    row.iter_mut().zip(new).for_each(|(to, &x)| *to = x * inverse);
+                } else {
+                    let top = total.max(lse);
+                    let sum = top + ((*total - top).exp() + (lse - top).exp()).ln();
+                    let (old, add) = (T::of((*total - sum).exp()), T::of((lse - sum).exp()));
+                    *total = sum;
+                    let merge = |(to, &x): (&mut T, &T)| *to = *to * old + x * inverse * add;
+                    row.iter_mut().zip(new).for_each(merge);
+                }
+            }
+        });
+    }
+    lse.iter_mut().filter(|l| **l == f64::NEG_INFINITY).for_each(|l| *l = f64::INFINITY);
+    (out, lse)
+}
 
-        // SAFETY: tiles are disjoint in (example, head, rows).
-        let mut o = unsafe { rows_mut(&outs, d, head, &tile.rows, d.dv) };
-        // SAFETY: as above.
-        let mut l = unsafe { lses.view(d.row(head, tile.rows.start), 1, count, count) };
-        let mut inverse = vec![T::ZERO; count];
-        let each = s.chunks_exact_mut(tile.keys).zip(l.row_mut(0)).zip(&mut inverse);
-        for ((row, lse), inverse) in each {
+impl<T: Real> Scratch<T> {
+    /// Fills `out` [rows, dv] with the weighted values of a tile; returns each row's
+    /// log-sum-exp, -inf where nothing is seen, and what its values are to be multiplied
+    /// with.
+    fn weigh(
+        &mut self,
+        how: &Attend,
+        x: &Operands<'_, T>,
+        tile: &Tile,
+        head: Head,
+    ) -> Vec<(f64, T)> {
+        let Self { p, out, rows, columns, offsets, .. } = self;
+        tile.scores(p, how, x, head, [rows, columns], offsets);
+        let sums = p.chunks_exact_mut(tile.keys).map(|row| {
             let (max, sum) = simd(
                 #[inline(always)]
                 || exponentiate(row),
             );
-            // False for zero (no valid key) only: NaN goes on, so divergence stays visible.
-            if sum != T::ZERO {
-                *lse = Real::to_f64(max + sum.ln());
-                *inverse = T::ONE / sum;
-            }
-        }
-        tile.drop_weights(s, how, head);
-        for (at, range) in tile.columns() {
-            let p = Mat::rows(&s[at..], count, range.len(), tile.keys);
-            gemm(&mut o, at > 0, T::ONE, p, rows(v, d, head, range, d.dv), false);
-        }
-        let valid = &how.mask.row(head.0)[tile.rows.clone()];
-        for (i, (&scale, &valid)) in inverse.iter().zip(valid).enumerate() {
-            let row = o.row_mut(i);
-            if valid {
-                row.iter_mut().for_each(|x| *x *= scale);
+            // True for zero (nothing is seen) only: NaN goes on, so divergence stays visible.
+            if sum == T::ZERO {
+                (f64::NEG_INFINITY, T::ZERO)
             } else {
-                row.fill(T::ZERO);
+                (Real::to_f64(max) + Real::to_f64(sum.ln()), T::ONE / sum)
             }
+        });
+        let sums = sums.collect();
+        tile.drop_weights(p, how, head);
+        let (count, dv) = (tile.rows.len(), x.d.dv);
+        out.resize(count * dv, T::ZERO);
+        let mut o = MatMut::rows(out, count, dv, dv);
+        for span in &tile.columns {
+            let p = Mat::rows(&p[span.at..], count, span.places.len(), tile.keys);
+            let v = x.v.rows(head, span.places, columns);
+            gemm(&mut o, span.at > 0, T::ONE, p, v, false);
         }
-    });
-    (out, lse)
+        sums
+    }
 }
 
 /// Replaces scores by exp(score - max); returns the maximum and the sum.

@@ -1,20 +1,133 @@
-//! The fused face as a Candle op.
+//! The fused face as Candle ops of two or three operands.
 
-use super::tiles::Dims;
-use super::{Attend, backward::backward, forward::forward};
-use crate::ops::cpu::{contiguous, dtype, read, to_storage, with_real};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use super::backward::{Output, Slopes, backward};
+use super::extra::{Extra, Terms};
+use super::forward::forward;
+use super::operands::{Dims, Field, Operand, Slope};
+use super::tiles::Operands;
+use super::{Attend, Given};
+use crate::ops::cpu::{Real, Shared, contiguous, dtype, read, to_storage, with_real};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use std::sync::OnceLock;
 
-pub(super) struct Fused {
+/// Operands are q, k, v; or, with something extra, q, k and v in one, and the extra; or v
+/// and the extra alone.
+struct Fused {
     how: Attend,
+    fields: Fields,
     /// Written by the forward pass, read by the backward pass.
     lse: OnceLock<Vec<f64>>,
 }
 
+/// Which operand each part of a call is in, and where.
+#[derive(Clone, Copy)]
+struct Fields {
+    d: Dims,
+    dot: Option<[(usize, Field); 2]>,
+    v: (usize, Field),
+    extra: Option<(Extra, usize, Field)>,
+}
+
+pub(super) fn fused(x: &Given, how: &Attend) -> Result<Tensor> {
+    let (b, m, av) = x.v.dims3()?;
+    let h = how.heads;
+    let d = Dims { b, n: how.mask.n(), h, dv: av / h };
+    let ak = x.dot.map_or(0, |(q, _)| q.dims()[2]);
+    let field = |start, width, row, n, examples| Field::new(start, width / h, row, n, examples);
+    let extra = |at| {
+        x.extra.map(|(kind, x)| {
+            let (examples, n, row) = (x.dims()[0], x.dims()[1], x.dims()[2]);
+            (kind, at, field(0, row, row, n, examples))
+        })
+    };
+    let op = |fields| Fused { how: how.clone(), fields, lse: OnceLock::new() };
+    let q = (0, field(0, ak, ak, d.n, b));
+    match (x.dot, x.extra) {
+        (Some((q_, k)), None) => {
+            let (k_, v) = ((1, field(0, ak, ak, m, b)), (2, field(0, av, av, m, b)));
+            let fields = Fields { d, dot: Some([q, k_]), v, extra: None };
+            q_.contiguous()?.apply_op3(&k.contiguous()?, &x.v.contiguous()?, op(fields))
+        }
+        (Some((q_, k)), Some((_, extra_))) => {
+            let row = ak + av;
+            let (k_, v) = ((1, field(0, ak, row, m, b)), (1, field(ak, av, row, m, b)));
+            let fields = Fields { d, dot: Some([q, k_]), v, extra: extra(2) };
+            let both = Tensor::cat(&[k, x.v], 2)?;
+            q_.contiguous()?.apply_op3(&both, &extra_.contiguous()?, op(fields))
+        }
+        (None, Some((_, extra_))) => {
+            let fields = Fields { d, dot: None, v: (0, field(0, av, av, m, b)), extra: extra(1) };
+            x.v.contiguous()?.apply_op2(&extra_.contiguous()?, op(fields))
+        }
+        (None, None) => bail!("attention: scores of nothing"),
+    }
+}
+
 impl Fused {
-    pub(super) fn new(how: Attend) -> Self {
-        Self { how, lse: OnceLock::new() }
+    fn operands<'a, T: Real>(&self, data: &[&'a [T]]) -> Operands<'a, T> {
+        let Fields { d, dot, v, extra } = self.fields;
+        let operand = |(at, field): (usize, Field)| Operand { data: data[at], field };
+        let extra = extra.map(|(kind, at, field)| Terms { kind, x: operand((at, field)), n: d.n });
+        let dot = dot.map(|[q, k]| (operand(q), operand(k)));
+        Operands { d, dot, v: operand(v), extra }
+    }
+
+    fn run<T: Real>(&self, data: &[&[T]]) -> (CpuStorage, Shape) {
+        let (out, lse) = forward(&self.how, &self.operands(data));
+        let _ = self.lse.set(lse); // a second forward pass gives the same values
+        let d = self.fields.d;
+        (to_storage(out), (d.b, d.n, d.h * d.dv).into())
+    }
+
+    /// The gradients of the operands, in their order.
+    fn gradients(&self, operands: &[&Tensor], o: &Tensor, g: &Tensor) -> Result<Vec<Tensor>> {
+        let Some(lse) = self.lse.get() else { bail!("attention: backward before forward") };
+        let g = g.contiguous()?;
+        let held = operands.iter().map(|x| read(x)).collect::<Result<Vec<_>>>()?;
+        let (o, g_) = (read(o)?, read(&g)?);
+        with_real!(g.dtype(), T => {
+            let data = held.iter().map(|x| x.slice::<T>()).collect::<Result<Vec<_>>>()?;
+            let grads = self.backward(&data, (o.slice()?, g_.slice()?), lse);
+            let tensor = |(x, like): (Vec<T>, &&Tensor)| {
+                Tensor::from_vec(x, like.shape(), like.device())
+            };
+            grads.into_iter().zip(operands).map(tensor).collect()
+        })
+    }
+
+    fn backward<T: Real>(&self, data: &[&[T]], (o, g): (&[T], &[T]), lse: &[f64]) -> Vec<Vec<T>> {
+        let Fields { d, dot, v, extra } = self.fields;
+        let out = Field::new(0, d.dv, d.h * d.dv, d.n, d.b);
+        let y =
+            Output { o: Operand { data: o, field: out }, g: Operand { data: g, field: out }, lse };
+        let mut grads: Vec<Vec<T>> = data.iter().map(|x| vec![T::ZERO; x.len()]).collect();
+        // Every task adds to the distances of its example, which are summed at the end.
+        let apart = extra.filter(|(kind, ..)| matches!(kind, Extra::Distances { .. }));
+        if let Some((_, at, _)) = apart {
+            grads[at] = vec![T::ZERO; data[at].len() * d.b];
+        }
+        let shared: Vec<Shared<T>> = grads.iter_mut().map(|x| Shared::new(x)).collect();
+        let slope = |(at, field): (usize, Field)| Slope { data: &shared[at], field };
+        let slopes = Slopes {
+            dot: dot.map(|[q, k]| (slope(q), slope(k))),
+            v: slope(v),
+            extra: extra.map(|(_, at, field)| match apart {
+                Some(_) => slope((at, field.apart(data[at].len()))),
+                None => slope((at, field)),
+            }),
+        };
+        let together = apart.is_none() && extra.is_some_and(|(.., field)| field.is_shared());
+        backward(&self.how, &self.operands(data), &y, &slopes, together && d.b > 1);
+        drop(shared);
+        if let Some((_, at, _)) = apart {
+            let len = data[at].len();
+            let (sum, rest) = grads[at].split_at_mut(len);
+            for part in rest.chunks_exact(len) {
+                sum.iter_mut().zip(part).for_each(|(to, &x)| *to += x);
+            }
+            grads[at].truncate(len);
+        }
+        grads
     }
 }
 
@@ -25,41 +138,56 @@ impl CustomOp3 for Fused {
 
     fn cpu_fwd(
         &self,
-        sq: &CpuStorage,
-        lq: &Layout,
-        sk: &CpuStorage,
-        lk: &Layout,
-        sv: &CpuStorage,
-        lv: &Layout,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let d = Dims::new(&self.how, lq.dims(), lv.dims());
-        let out = with_real!(dtype(sq), T => {
-            let args = [contiguous::<T>(sq, lq)?, contiguous(sk, lk)?, contiguous(sv, lv)?];
-            let (out, lse) = forward(&self.how, args, d);
-            let _ = self.lse.set(lse); // a second forward pass gives the same values
-            to_storage(out)
-        });
-        Ok((out, (d.b, d.n, d.h * d.dv).into()))
+        with_real!(dtype(s1), T => {
+            Ok(self.run::<T>(&[contiguous(s1, l1)?, contiguous(s2, l2)?, contiguous(s3, l3)?]))
+        })
     }
 
     fn bwd(
         &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        x1: &Tensor,
+        x2: &Tensor,
+        x3: &Tensor,
         o: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let Some(lse) = self.lse.get() else { bail!("attention: backward before forward") };
-        let g = g.contiguous()?;
-        let d = Dims::new(&self.how, q.dims(), v.dims());
-        let held = [read(q)?, read(k)?, read(v)?, read(o)?, read(&g)?];
-        with_real!(q.dtype(), T => {
-            let [q_, k_, v_, o_, g_] = &held;
-            let args = [q_.slice::<T>()?, k_.slice()?, v_.slice()?, o_.slice()?, g_.slice()?];
-            let [dq, dk, dv] = backward(&self.how, args, lse, d);
-            let at = |x: Vec<T>, like: &Tensor| Tensor::from_vec(x, like.shape(), like.device());
-            Ok((Some(at(dq, q)?), Some(at(dk, k)?), Some(at(dv, v)?)))
+        let mut grads = self.gradients(&[x1, x2, x3], o, g)?.into_iter();
+        Ok((grads.next(), grads.next(), grads.next()))
+    }
+}
+
+impl CustomOp2 for Fused {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        with_real!(dtype(s1), T => {
+            Ok(self.run::<T>(&[contiguous(s1, l1)?, contiguous(s2, l2)?]))
         })
+    }
+
+    fn bwd(
+        &self,
+        x1: &Tensor,
+        x2: &Tensor,
+        o: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut grads = self.gradients(&[x1, x2], o, g)?.into_iter();
+        Ok((grads.next(), grads.next()))
     }
 }

@@ -1,12 +1,14 @@
-//! Softmax attention of query blocks over lists of key ranges:
-//! `o_i = sum_j p_ij v_j` with `p_i = softmax over the listed, valid j of s q_i . k_j`.
+//! Softmax attention of query blocks over lists of keys:
+//! `o_i = sum_j p_ij v_j` with `p_i = softmax over the listed, valid j of s_ij` and
+//! `s_ij = scale q_i . k_j`, plus a term for each pair or distance where one is given.
 //!
 //! One primitive serves full, local and other block-sparse attentions: a variant says
-//! which keys a block of queries sees, not how to multiply. Heads are interleaved in the
-//! last axis, so nothing is transposed or copied. Padded keys get no weight; rows of
-//! padded queries are zero, as are rows that see no valid key.
+//! which keys a block of queries sees ([`Blocks`]), not how to multiply. Heads are
+//! interleaved in the last axis, and lists may have a step, so nothing is transposed or
+//! copied. Padded keys get no weight; rows of padded queries are zero, as are rows that see
+//! no valid key.
 //!
-//! The fused face keeps no n x n tensor: scores of a tile of query rows live in a
+//! The fused face keeps no n x m tensor: scores of a tile of query rows live in a
 //! buffer that fits L2, the log-sum-exp of each row is saved and the
 //! scores are computed again in the backward pass (Dao et al. 2022, algorithm 2 and 4,
 //! without key tiles).
@@ -14,14 +16,19 @@
 //! Cost for e query-key pairs per head: forward 4 e h d_k FLOPs, backward 10 e h d_k.
 
 mod backward;
-mod blocks;
+mod extra;
 mod forward;
 mod fused;
+mod operands;
+mod order;
+mod pattern;
 mod reference;
 mod tiles;
 
-pub use blocks::Blocks;
-pub use reference::reference;
+pub use extra::Extra;
+pub use order::Order;
+pub use pattern::{Blocks, Entry, LAST_RESORT, Part, Rule, Span, blocks};
+pub use reference::{reference, reference_with};
 
 use super::cpu::fused as fits;
 use super::{Dropout, Mask};
@@ -33,34 +40,77 @@ use std::sync::Arc;
 pub struct Attend {
     pub heads: usize,
     pub blocks: Arc<Blocks>,
-    /// Validity of the positions, queries and keys alike.
+    /// Validity of the queries.
     pub mask: Mask,
+    /// Validity of the keys: the same mask, unless the keys are other positions.
+    pub keys: Mask,
     /// Multiplies the scores; 1/sqrt(d_k) as a rule.
     pub scale: f64,
     /// Applied to the weights p.
     pub dropout: Dropout,
 }
 
-/// `q`, `k`, `v` [b, n, heads * width] -> [b, n, heads * width of v].
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attend) -> Result<Tensor> {
-    check(q, k, v, how)?;
-    if fits(q) {
-        let op = fused::Fused::new(how.clone());
-        q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
-    } else {
-        reference(q, k, v, how)
-    }
+/// The operands of a call.
+struct Given<'a> {
+    dot: Option<(&'a Tensor, &'a Tensor)>,
+    v: &'a Tensor,
+    extra: Option<(Extra, &'a Tensor)>,
 }
 
-fn check(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attend) -> Result<()> {
-    let ((b, n, a), (bk, m, ak), (bv, mv, av)) = (q.dims3()?, k.dims3()?, v.dims3()?);
-    let h = how.heads;
-    if b != bk || b != bv || a != ak || m != mv || h == 0 || a % h != 0 || av % h != 0 {
-        bail!("attention: q {:?}, k {:?}, v {:?}, {h} heads", q.shape(), k.shape(), v.shape());
+/// `q` [b, n, heads * width], `k` [b, m, heads * width], `v` [b, m, heads * width of v] ->
+/// [b, n, heads * width of v].
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attend) -> Result<Tensor> {
+    run(&Given { dot: Some((q, k)), v, extra: None }, how)
+}
+
+/// The same with an extra term in the scores, or with nothing but it.
+pub fn attention_with(
+    dot: Option<(&Tensor, &Tensor)>,
+    v: &Tensor,
+    extra: (Extra, &Tensor),
+    how: &Attend,
+) -> Result<Tensor> {
+    run(&Given { dot, v, extra: Some(extra) }, how)
+}
+
+fn run(x: &Given, how: &Attend) -> Result<Tensor> {
+    check(x, how)?;
+    if fits(x.v) { fused::fused(x, how) } else { reference::composed(x, how) }
+}
+
+fn check(x: &Given, how: &Attend) -> Result<()> {
+    let (b, m, av) = x.v.dims3()?;
+    let (h, n) = (how.heads, how.mask.n());
+    if h == 0 || av % h != 0 {
+        bail!("attention: v {:?}, {h} heads", x.v.shape());
     }
-    if how.mask.batch() != b || how.mask.n() != n || n != m || how.blocks.n() != n {
-        let (mask, blocks) = (how.mask.n(), how.blocks.n());
-        bail!("attention: mask over {mask} and blocks over {blocks} positions, {n} given");
+    if (how.mask.batch(), how.keys.batch()) != (b, b)
+        || (how.keys.n(), how.blocks.n(), how.blocks.m()) != (m, n, m)
+        || !how.blocks.fits(b, h)
+    {
+        let (mask, keys) = (how.mask.n(), how.keys.n());
+        let (bn, bm) = (how.blocks.n(), how.blocks.m());
+        bail!("attention: masks over {mask} x {keys} and blocks over {bn} x {bm}, v {:?}", x.v);
     }
-    Ok(())
+    let width = match x.dot {
+        Some((q, k)) => {
+            let a = q.dim(2)?;
+            if q.dims() != [b, n, a] || k.dims() != [b, m, a] || a % h != 0 {
+                bail!("attention: q {:?}, k {:?}, v {:?}", q.shape(), k.shape(), x.v.shape());
+            }
+            a / h
+        }
+        None => 0,
+    };
+    match x.extra {
+        None => Ok(()),
+        Some((Extra::Pairs, e)) => match e.dims() {
+            &[be, ne, row] if (be == 1 || be == b) && ne == n && row == h * m => Ok(()),
+            dims => bail!("attention: {dims:?} terms for {h} heads of {n} x {m} pairs"),
+        },
+        Some((Extra::Distances { .. }, e)) => match e.dims() {
+            &[1, _, row] if row == h * (width + 1) && x.dot.is_some() => Ok(()),
+            dims => bail!("attention: {dims:?} terms for distances of {h} heads of {width}"),
+        },
+    }
 }

@@ -1,31 +1,59 @@
 //! The composed face: dense scores, any device and float type.
 
-use super::Attend;
+use super::extra::Extra;
+use super::pattern::LAST_RESORT;
+use super::{Attend, Given};
 use candle_core::{D, Result, Tensor};
 
-/// As [`super::attention`], with n x n tensors.
+/// `q`, `k`, `v` as for [`super::attention`], with n x m tensors.
 pub fn reference(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attend) -> Result<Tensor> {
-    let (b, n, _) = q.dims3()?;
-    let h = how.heads;
-    let split = |x: &Tensor| {
-        let width = x.dim(2)? / h;
-        x.reshape((b, n, h, width))?.transpose(1, 2)?.contiguous()
-    };
-    let (q, k, v) = (split(q)?, split(k)?, split(v)?);
-    let scores = (q.matmul(&k.t()?.contiguous()?)? * how.scale)?;
+    composed(&Given { dot: Some((q, k)), v, extra: None }, how)
+}
 
-    let (dtype, device) = (scores.dtype(), scores.device());
-    let valid = how.mask.tensor(dtype, device)?;
-    let seen: Vec<f32> = how.blocks.dense().iter().map(|&s| f32::from(s)).collect();
-    let seen = Tensor::from_vec(seen, (1, 1, n, n), device)?.to_dtype(dtype)?;
-    let allowed = seen.broadcast_mul(&valid.reshape((b, 1, 1, n))?)?;
-    let allowed = allowed.broadcast_as(scores.shape())?;
+/// As [`super::attention_with`], with n x m tensors.
+pub fn reference_with(
+    dot: Option<(&Tensor, &Tensor)>,
+    v: &Tensor,
+    (kind, extra): (Extra, &Tensor),
+    how: &Attend,
+) -> Result<Tensor> {
+    composed(&Given { dot, v, extra: Some((kind, extra)) }, how)
+}
+
+/// [b, n, h * width] -> [b, h, n, width].
+fn split(x: &Tensor, h: usize) -> Result<Tensor> {
+    let (b, n, a) = x.dims3()?;
+    x.reshape((b, n, h, a / h))?.transpose(1, 2)?.contiguous()
+}
+
+pub(super) fn composed(x: &Given, how: &Attend) -> Result<Tensor> {
+    let (b, n, m, h) = (how.mask.batch(), how.mask.n(), how.keys.n(), how.heads);
+    let v = split(x.v, h)?;
+    let (dtype, device) = (v.dtype(), v.device());
+    let scores = scores(x, how)?.broadcast_as((b, h, n, m))?;
+
+    // How often each pair is seen, and how often as a last resort.
+    let mut seen = vec![0f32; b * h * n * m];
+    let mut last = vec![0f32; b * h * n * m];
+    for (at, (seen, last)) in
+        seen.chunks_exact_mut(n * m).zip(last.chunks_exact_mut(n * m)).enumerate()
+    {
+        how.blocks.visit(at / h, at % h, |i, j, resort| {
+            seen[i * m + j] += 1.0;
+            last[i * m + j] = f32::from(resort);
+        });
+    }
+    let tensor = |x| Tensor::from_vec(x, (b, h, n, m), device)?.to_dtype(dtype);
+    let keys = how.keys.tensor(dtype, device)?.reshape((b, 1, 1, m))?;
+    let seen = tensor(seen)?.broadcast_mul(&keys)?;
+    let allowed = seen.minimum(1.0)?;
     // Large and finite: a row without any valid key must not become NaN.
     let forbidden = ((allowed.ones_like()? - &allowed)? * -1e30)?;
-    let masked = ((scores * &allowed)? + forbidden)?;
+    let resort = (tensor(last)? * -LAST_RESORT)?;
+    let masked = ((((scores + resort)? * &allowed)?) + forbidden)?;
 
     let shifted = masked.broadcast_sub(&masked.max_keepdim(D::Minus1)?.detach())?;
-    let e = (shifted.exp()? * &allowed)?;
+    let e = (shifted.exp()? * &seen)?;
     // At least 1 where anything is allowed; the floor only keeps empty rows from 0/0, also
     // in the slope, where it is squared.
     let sum = e.sum_keepdim(D::Minus1)?.maximum(1e-15)?;
@@ -34,6 +62,44 @@ pub fn reference(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attend) -> Result<Ten
         0.0 => p,
         _ => (&p * how.dropout.mask(p.shape(), &p)?)?,
     };
-    let o = p.matmul(&v)?.broadcast_mul(&valid.reshape((b, 1, n, 1))?)?;
+    let queries = how.mask.tensor(dtype, device)?.reshape((b, 1, n, 1))?;
+    let o = p.matmul(&v)?.broadcast_mul(&queries)?;
     o.transpose(1, 2)?.reshape((b, n, ()))
+}
+
+/// [b or 1, h, n, m].
+fn scores(x: &Given, how: &Attend) -> Result<Tensor> {
+    let (n, m, h) = (how.mask.n(), how.keys.n(), how.heads);
+    let dot = match x.dot {
+        Some((q, k)) => {
+            let (q, k) = (split(q, h)?, split(k, h)?);
+            Some(((q.matmul(&k.t()?.contiguous()?)? * how.scale)?, q))
+        }
+        None => None,
+    };
+    let Some((kind, extra)) = x.extra else {
+        return dot.map(|(scores, _)| scores).ok_or_else(|| candle_core::Error::Msg(
+            "attention: scores of nothing".into(),
+        ));
+    };
+    let extra = split(extra, h)?;
+    match (kind, dot) {
+        (Extra::Pairs, Some((scores, _))) => scores.broadcast_add(&extra),
+        (Extra::Pairs, None) => Ok(extra),
+        (Extra::Distances { zero }, Some((scores, q))) => {
+            let (distances, width) = (extra.dim(2)?, extra.dim(3)? - 1);
+            let r = extra.narrow(3, 0, width)?.transpose(2, 3)?.contiguous()?;
+            let c = extra.narrow(3, width, 1)?.transpose(2, 3)?;
+            let all = q.broadcast_matmul(&r)?.broadcast_add(&c)?;
+            let at = |i: usize, j: usize| (zero + i).saturating_sub(j % n).min(distances - 1);
+            let met: Vec<u32> =
+                (0..n).flat_map(|i| (0..m).map(move |j| at(i, j) as u32)).collect();
+            let met = Tensor::from_vec(met, (1, 1, n, m), extra.device())?;
+            let met = met.broadcast_as(scores.shape())?.contiguous()?;
+            scores + (all.gather(&met, 3)? * how.scale)?
+        }
+        (Extra::Distances { .. }, None) => {
+            candle_core::bail!("attention: distances need queries")
+        }
+    }
 }

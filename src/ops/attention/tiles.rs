@@ -1,157 +1,192 @@
-//! Tiles of query rows, and what both passes do with one.
+//! Tiles of query rows, and the scores both passes compute of one.
 
-use super::Attend;
-use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, simd};
+use super::extra::{Offsets, Terms};
+use super::operands::{Dims, Head, Operand, Places};
+use super::pattern::{LAST_RESORT, Part, Rule};
+use super::{Attend, Order};
+use crate::ops::cpu::{Mat, Real, Shared, gemm, simd};
 use crate::random::bits;
-use std::ops::Range;
 
 /// Size of a score buffer: half of a usual L2 cache.
 const TILE_BYTES: usize = 1 << 19;
 
-/// Sizes of one call: examples, positions, heads, and the width of a head of q and k
-/// and of v.
+/// The operands of one call. Scores are made of q and k, of something extra, or of both.
 #[derive(Clone, Copy)]
-pub(super) struct Dims {
-    pub b: usize,
-    pub n: usize,
-    pub h: usize,
-    pub dk: usize,
-    pub dv: usize,
+pub(super) struct Operands<'a, T> {
+    pub d: Dims,
+    pub dot: Option<(Operand<'a, T>, Operand<'a, T>)>,
+    pub v: Operand<'a, T>,
+    pub extra: Option<Terms<'a, T>>,
 }
 
-impl Dims {
-    pub(super) fn new(how: &Attend, q: &[usize], v: &[usize]) -> Self {
-        let h = how.heads;
-        Self { b: q[0], n: q[1], h, dk: q[2] / h, dv: v[2] / h }
-    }
-
-    /// Offset of row `i` of a head in a [b, n, h * width] buffer.
-    pub(super) fn at(&self, (b, h): (usize, usize), i: usize, width: usize) -> usize {
-        (b * self.n + i) * self.h * width + h * width
-    }
-
-    /// Offset of row `i` in a [b, h, n] buffer.
-    pub(super) fn row(&self, (b, h): (usize, usize), i: usize) -> usize {
-        (b * self.h + h) * self.n + i
-    }
-}
-
-/// Rows of one head of a [b, n, h * width] buffer.
-pub(super) fn rows<'a, T>(
-    data: &'a [T],
-    d: Dims,
-    head: (usize, usize),
-    range: &Range<usize>,
-    width: usize,
-) -> Mat<'a, T> {
-    Mat::rows(&data[d.at(head, range.start, width)..], range.len(), width, d.h * width)
-}
-
-/// The same for writing.
-///
-/// # Safety
-/// No row of this head in the range may be in another view that is alive.
-pub(super) unsafe fn rows_mut<'s, T>(
-    data: &'s Shared<'_, T>,
-    d: Dims,
-    head: (usize, usize),
-    range: &Range<usize>,
-    width: usize,
-) -> MatMut<'s, T> {
-    // SAFETY: passed on to the caller.
-    unsafe { data.view(d.at(head, range.start, width), range.len(), width, d.h * width) }
+/// Keys of a tile: the first column they have, their places, and the rule they are under.
+pub(super) struct Columns<'a> {
+    pub at: usize,
+    pub places: Places<'a>,
+    pub rule: Rule,
 }
 
 /// A tile of query rows and the keys it sees, up to the example's last valid one.
-pub(super) struct Tile {
-    pub rows: Range<usize>,
-    pub ranges: Vec<Range<usize>>,
+pub(super) struct Tile<'a> {
+    pub rows: Places<'a>,
+    pub columns: Vec<Columns<'a>>,
+    /// Number of all columns.
     pub keys: usize,
 }
 
-impl Tile {
-    /// The tiles of an example that hold any valid query and key.
-    pub(super) fn of<T>(how: &Attend, example: usize) -> Vec<Self> {
-        let end = how.mask.end(example);
+impl<'a> Tile<'a> {
+    /// The tiles of a part, for one example and head, that hold any valid query and key.
+    pub(super) fn of<T>(how: &'a Attend, round: usize, part: &'a Part, head: Head) -> Vec<Self> {
+        let order = how.blocks.order().map(|order: &Order| order.row(round, head.0, head.1));
+        let (end, keys_end) = match order {
+            // Lists over an order leave padding out themselves.
+            Some(_) => (usize::MAX, usize::MAX),
+            None => (how.mask.end(head.0), how.keys.end(head.0)),
+        };
         let mut tiles = Vec::new();
-        for (queries, ranges) in how.blocks.iter() {
-            let clip = |r: &Range<usize>| r.start..r.end.min(end);
-            let ranges: Vec<_> = ranges.iter().map(clip).filter(|r| !r.is_empty()).collect();
-            let keys: usize = ranges.iter().map(Range::len).sum();
+        for entry in part {
+            let columns = || {
+                let mut at = 0;
+                let spans = entry.keys.iter().map(|&(span, rule)| (span.before(keys_end), rule));
+                let columns = spans.filter(|(span, _)| span.len > 0).map(|(span, rule)| {
+                    at += span.len;
+                    Columns { at: at - span.len, places: Places { span, order }, rule }
+                });
+                let columns: Vec<_> = columns.collect();
+                (columns, at)
+            };
+            let (_, keys) = columns();
             if keys == 0 {
                 continue;
             }
-            let last = queries.end.min(end);
+            let queries = entry.queries.before(end);
             let step = (TILE_BYTES / (size_of::<T>() * keys)).clamp(16, 256);
-            for first in (queries.start..last).step_by(step) {
-                let rows = first..(first + step).min(last);
-                tiles.push(Self { rows, ranges: ranges.clone(), keys });
+            for first in (0..queries.len).step_by(step) {
+                let span = queries.part(first, step.min(queries.len - first));
+                let rows = Places { span, order };
+                tiles.push(Self { rows, columns: columns().0, keys });
             }
         }
         tiles
     }
 
-    /// Key ranges with the column each starts at.
-    pub(super) fn columns(&self) -> impl Iterator<Item = (usize, &Range<usize>)> {
-        self.ranges.iter().scan(0, |next, range| {
-            let at = *next;
-            *next += range.len();
-            Some((at, range))
-        })
-    }
-
-    /// `s` [rows, keys] = `scale * a bᵀ` with `a` [rows, width] and `b(range)` [len, width].
-    pub(super) fn product<'a, T: Real>(
+    /// `s` [rows, keys] = `scale * a bᵀ` with `a` [rows, width] and rows of `b`.
+    pub(super) fn product<T: Real>(
         &self,
         s: &mut [T],
         scale: f64,
         a: Mat<'_, T>,
-        b: impl Fn(&Range<usize>) -> Mat<'a, T>,
+        b: &Operand<'_, T>,
+        head: Head,
+        scratch: &mut Vec<T>,
     ) {
         let s = Shared::new(s);
-        for (at, range) in self.columns() {
+        for columns in &self.columns {
             // SAFETY: one view at a time.
-            let mut out = unsafe { s.view(at, self.rows.len(), range.len(), self.keys) };
-            gemm(&mut out, false, T::of(scale), a, b(range).t(), false);
+            let mut out =
+                unsafe { s.view(columns.at, self.rows.len(), columns.places.len(), self.keys) };
+            gemm(&mut out, false, T::of(scale), a, b.rows(head, columns.places, scratch).t(), false);
         }
     }
 
-    /// Sets the scores of padded keys to -inf.
-    pub(super) fn forbid_padding<T: Real>(&self, s: &mut [T], how: &Attend, example: usize) {
-        if how.mask.is_prefix() {
-            return; // the ranges end with the example
+    /// Fills `s` [rows, keys] with the scores; those of pairs that do not count are -inf.
+    pub(super) fn scores<T: Real>(
+        &self,
+        s: &mut Vec<T>,
+        how: &Attend,
+        x: &Operands<'_, T>,
+        head: Head,
+        [rows, columns]: [&mut Vec<T>; 2],
+        offsets: &mut Offsets<T>,
+    ) {
+        s.resize(self.rows.len() * self.keys, T::ZERO);
+        let q = match &x.dot {
+            Some((q, k)) => {
+                let q = q.rows(head, self.rows, rows);
+                self.product(s, how.scale, q, k, head, columns);
+                q
+            }
+            None => {
+                s.fill(T::ZERO);
+                Mat::rows(&[], 0, 0, 0)
+            }
+        };
+        if let Some(terms) = &x.extra {
+            terms.add(s, self, q, how.scale, head, offsets);
         }
-        let valid = how.mask.row(example);
-        let keys = self.ranges.iter().cloned().flatten();
-        let padded: Vec<usize> =
-            keys.enumerate().filter(|&(_, j)| !valid[j]).map(|(at, _)| at).collect();
-        for row in s.chunks_exact_mut(self.keys) {
-            padded.iter().for_each(|&at| row[at] = -T::INFINITY);
+        self.forbid(s, how, head.0);
+    }
+
+    /// Sets the scores of padded keys and of pairs against a rule to -inf.
+    fn forbid<T: Real>(&self, s: &mut [T], how: &Attend, example: usize) {
+        for Columns { at, places, rule } in &self.columns {
+            let span = places.span;
+            for (r, row) in s.chunks_exact_mut(self.keys).enumerate() {
+                let (i, row) = (self.rows.span.at(r), &mut row[*at..][..span.len]);
+                // The columns whose places lie in i + first ..= i + last.
+                let inside = |first: isize, last: isize| {
+                    let count = |end: isize| span.before(end.max(0) as usize).len;
+                    let first = (i as isize).saturating_add(first);
+                    let last = (i as isize).saturating_add(last).saturating_add(1);
+                    let from = count(first);
+                    from..count(last).max(from)
+                };
+                match *rule {
+                    Rule::All => {}
+                    Rule::Within(first, last) => {
+                        let inside = inside(first, last);
+                        row[..inside.start].fill(-T::INFINITY);
+                        row[inside.end..].fill(-T::INFINITY);
+                    }
+                    Rule::Beyond(first, last) => row[inside(first, last)].fill(-T::INFINITY),
+                    Rule::OthersFirst => {
+                        for x in &mut row[inside(0, 0)] {
+                            *x -= T::of(LAST_RESORT);
+                        }
+                    }
+                }
+            }
+            if !how.keys.is_prefix() && places.order.is_none() {
+                let valid = how.keys.row(example);
+                for (c, _) in span.iter().enumerate().filter(|&(_, j)| !valid[j]) {
+                    s.iter_mut().skip(at + c).step_by(self.keys).for_each(|x| *x = -T::INFINITY);
+                }
+            }
         }
     }
 
     /// Multiplies each weight with its dropout mask.
-    pub(super) fn drop_weights<T: Real>(&self, p: &mut [T], how: &Attend, head: (usize, usize)) {
-        let (drop, n) = (how.dropout, how.mask.n());
+    pub(super) fn drop_weights<T: Real>(&self, p: &mut [T], how: &Attend, head: Head) {
+        let (drop, n, m) = (how.dropout, how.mask.n(), how.keys.n());
         if drop.p == 0.0 {
             return;
         }
         let (lanes, threshold, scale) = (drop.lanes(head.0), drop.threshold(), T::of(drop.scale()));
-        for (row, i) in p.chunks_exact_mut(self.keys).zip(self.rows.clone()) {
-            // The element's index in the example's [heads, n, n] weights, modulo 2^32.
-            let base = ((head.1 * n + i) * n) as u32;
-            for (at, range) in self.columns() {
-                let first = base.wrapping_add(range.start as u32);
-                let part = &mut row[at..at + range.len()];
-                simd(
-                    #[inline(always)]
-                    || {
+        for (r, row) in p.chunks_exact_mut(self.keys).enumerate() {
+            // The element's index in the example's [heads, n, m] weights, modulo 2^32.
+            let base = ((head.1 * n + self.rows.position(r)) * m) as u32;
+            for Columns { at, places, .. } in &self.columns {
+                let part = &mut row[*at..][..places.len()];
+                let (start, step) = (places.span.start as u32, places.span.step as u32);
+                match places.order {
+                    None => simd(
+                        #[inline(always)]
+                        || {
+                            for (c, p) in part.iter_mut().enumerate() {
+                                let j = start.wrapping_add((c as u32).wrapping_mul(step));
+                                let keep = bits(lanes, base.wrapping_add(j)) >= threshold;
+                                *p = if keep { *p * scale } else { T::ZERO };
+                            }
+                        },
+                    ),
+                    Some(_) => {
                         for (c, p) in part.iter_mut().enumerate() {
-                            let keep = bits(lanes, first.wrapping_add(c as u32)) >= threshold;
+                            let j = places.position(c) as u32;
+                            let keep = bits(lanes, base.wrapping_add(j)) >= threshold;
                             *p = if keep { *p * scale } else { T::ZERO };
                         }
-                    },
-                );
+                    }
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::iter::Sum;
 use std::ops::Neg;
 
 /// f32 for speed, f64 for checking gradients by finite differences.
-pub(crate) trait Real: WithDType + Neg<Output = Self> + Sum {
+pub(crate) trait Real: WithDType + Default + Neg<Output = Self> + Sum {
     const ZERO: Self;
     const ONE: Self;
     const INFINITY: Self;

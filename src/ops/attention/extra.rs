@@ -1,0 +1,161 @@
+//! What scores have besides `scale q . k`: a term for each pair, or one for each distance.
+
+use super::operands::{Head, Operand, Slope};
+use super::tiles::{Columns, Tile};
+use crate::ops::cpu::{Mat, MatMut, Real, gemm};
+
+/// How the extra operand enters the scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extra {
+    /// `e_ij` of a [b or 1, n, heads * m] operand, not scaled.
+    Pairs,
+    /// `scale (q_i . r_p + c_p)` with `p = zero + i - (j mod n)`, of a [1, distances,
+    /// heads * (width + 1)] operand whose head has r in its first columns and c in its last.
+    /// Keys beyond n are copies of the n positions. Places have no step and no order.
+    Distances { zero: usize },
+}
+
+/// The extra operand of a call over `n` queries.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a, T> {
+    pub kind: Extra,
+    pub x: Operand<'a, T>,
+    pub n: usize,
+}
+
+/// Buffers of the distances' term.
+#[derive(Default)]
+pub(super) struct Offsets<T> {
+    /// A value for each query and distance of a tile.
+    products: Vec<T>,
+    constants: Vec<T>,
+}
+
+/// The distances at which a tile's rows meet some of its columns: row r and column c at
+/// `first + r + keys - 1 - c`, `count` in all.
+struct Met {
+    first: usize,
+    keys: usize,
+    count: usize,
+}
+
+impl Met {
+    fn new(tile: &Tile, columns: &Columns, zero: usize, n: usize) -> Self {
+        let (i, j, keys) =
+            (tile.rows.span.start, columns.places.span.start % n, columns.places.len());
+        Self { first: zero + i + 1 - (j + keys), keys, count: tile.rows.len() + keys - 1 }
+    }
+}
+
+impl<'a, T: Real> Terms<'a, T> {
+    /// r of these distances, [count, width].
+    fn positions(&self, head: Head, met: &Met) -> Mat<'a, T> {
+        let field = self.x.field;
+        let data = &self.x.data[field.at(head, met.first)..];
+        Mat::rows(data, met.count, field.width - 1, field.row)
+    }
+
+    /// Adds the terms to the scores [rows, keys] of a tile whose queries are `q`.
+    pub(super) fn add(
+        &self,
+        s: &mut [T],
+        tile: &Tile,
+        q: Mat<'_, T>,
+        scale: f64,
+        head: Head,
+        offsets: &mut Offsets<T>,
+    ) {
+        for columns in &tile.columns {
+            let (at, keys) = (columns.at, columns.places.len());
+            let rows = s.chunks_exact_mut(tile.keys).map(|row| &mut row[at..][..keys]).enumerate();
+            match self.kind {
+                Extra::Pairs => {
+                    for (r, row) in rows {
+                        let terms = self.x.row(head, tile.rows.position(r));
+                        for (c, s) in row.iter_mut().enumerate() {
+                            *s += terms[columns.places.position(c)];
+                        }
+                    }
+                }
+                Extra::Distances { zero } => {
+                    let met = Met::new(tile, columns, zero, self.n);
+                    let Offsets { products, constants } = &mut *offsets;
+                    products.resize(tile.rows.len() * met.count, T::ZERO);
+                    let mut out = MatMut::rows(products, tile.rows.len(), met.count, met.count);
+                    gemm(&mut out, false, T::of(scale), q, self.positions(head, &met).t(), false);
+                    let last = self.x.field.width - 1;
+                    let constant = |p| T::of(scale) * self.x.row(head, p)[last];
+                    constants.clear();
+                    constants.extend((met.first..met.first + met.count).map(constant));
+                    for (r, row) in rows {
+                        let products = &products[r * met.count + r..][..met.keys];
+                        let terms = products.iter().zip(&constants[r..][..met.keys]).rev();
+                        row.iter_mut().zip(terms).for_each(|(s, (&p, &c))| *s += p + c);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the gradients of the terms, and through them of the queries, from the scores'
+    /// `ds` [rows, keys].
+    ///
+    /// # Safety
+    /// No other task may touch the rows of this head that the tile touches.
+    #[allow(clippy::too_many_arguments, reason = "what the forward pass has, and two slopes")]
+    pub(super) unsafe fn backward(
+        &self,
+        ds: &[T],
+        tile: &Tile,
+        q: Mat<'_, T>,
+        scale: f64,
+        head: Head,
+        offsets: &mut Offsets<T>,
+        (dx, dq): (&Slope<'_, T>, Option<&Slope<'_, T>>),
+    ) {
+        for columns in &tile.columns {
+            let (at, keys) = (columns.at, columns.places.len());
+            let rows = ds.chunks_exact(tile.keys).map(|row| &row[at..][..keys]).enumerate();
+            match self.kind {
+                Extra::Pairs => {
+                    for (r, row) in rows {
+                        // SAFETY: passed on to the caller.
+                        let mut terms = unsafe { dx.row(head, tile.rows.position(r)) };
+                        let terms = terms.row_mut(0);
+                        for (c, &ds) in row.iter().enumerate() {
+                            terms[columns.places.position(c)] += ds;
+                        }
+                    }
+                }
+                Extra::Distances { zero } => {
+                    let met = Met::new(tile, columns, zero, self.n);
+                    let (count, scale) = (met.count, T::of(scale));
+                    let products = &mut offsets.products;
+                    products.clear();
+                    products.resize(tile.rows.len() * count, T::ZERO);
+                    for (r, row) in rows {
+                        let met = &mut products[r * count + r..][..keys];
+                        met.iter_mut().rev().zip(row).for_each(|(to, &ds)| *to = ds);
+                    }
+                    let by_distance = Mat::rows(products, tile.rows.len(), count, count);
+                    let positions = self.positions(head, &met);
+                    if let Some(dq) = dq {
+                        let product = (by_distance, positions);
+                        // SAFETY: passed on to the caller; places have no order.
+                        unsafe { dq.add(head, tile.rows, scale, product, &mut Vec::new()) };
+                    }
+                    let (start, width) = (dx.field.at(head, met.first), dx.field.width - 1);
+                    // SAFETY: passed on to the caller; the last column is written below.
+                    let mut dr = unsafe { dx.data.view(start, count, width, dx.field.row) };
+                    gemm(&mut dr, true, scale, by_distance.t(), q, false);
+                    for p in 0..count {
+                        let sum: T = (0..tile.rows.len()).map(|r| products[r * count + p]).sum();
+                        // SAFETY: as above.
+                        let mut row = unsafe { dx.row(head, met.first + p) };
+                        row.row_mut(0)[width] += scale * sum;
+                    }
+                }
+            }
+        }
+    }
+}
