@@ -54,6 +54,7 @@ fn measure(task: &dyn Task, preset: &str) -> Result<()> {
     for variant in registry.iter() {
         let request = Request {
             model: variant.name,
+            prefers: variant.prefers,
             options: variant.options,
             preset,
             seed: 0,

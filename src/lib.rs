@@ -37,6 +37,7 @@ pub mod random;
 pub mod records;
 pub mod report;
 pub mod tasks;
+pub mod testing;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -42,6 +42,14 @@ impl Build<'_> {
         self.qkv / self.heads
     }
 
+    /// An error unless an option is at least `least`.
+    pub fn at_least(&self, key: &str, value: usize, least: usize) -> Result<()> {
+        if value >= least {
+            return Ok(());
+        }
+        Err(self.bad(key, format!("expected at least {least}, got {value}")))
+    }
+
     /// An impossible value of one of the variant's options.
     pub fn bad(&self, key: &str, message: impl Into<String>) -> Error {
         Error::config(format!("attention.{key}"), message)
@@ -51,8 +59,8 @@ impl Build<'_> {
 /// Query, key, value and output projections without bias, as in LRA.
 #[derive(Debug, Clone)]
 pub struct Projections {
-    query: Linear,
-    key: Linear,
+    query: Option<Linear>,
+    key: Option<Linear>,
     value: Linear,
     output: Linear,
     width: usize,
@@ -63,20 +71,41 @@ impl Projections {
     /// Weights `query`, `key`, `value` [qkv, width] and `output` [width, qkv].
     pub fn new(build: &Build) -> Result<Self> {
         let (d, a) = (build.width, build.qkv);
-        let into = |name| Linear::without_bias(d, a, build.weights.pp(name));
+        let into = |name: &str| Linear::without_bias(d, a, build.weights.pp(name));
+        Ok(Self { query: Some(into("query")?), key: Some(into("key")?), ..Self::of_values(build)? })
+    }
+
+    /// Weights `value` and `output` alone.
+    pub fn of_values(build: &Build) -> Result<Self> {
+        let (d, a) = (build.width, build.qkv);
         Ok(Self {
-            query: into("query")?,
-            key: into("key")?,
-            value: into("value")?,
+            query: None,
+            key: None,
+            value: Linear::without_bias(d, a, build.weights.pp("value"))?,
             output: Linear::without_bias(a, d, build.weights.pp("output"))?,
             width: d,
             qkv: a,
         })
     }
 
+    /// [b, n, width] -> [b, n, qkv].
+    pub fn queries(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        project(&self.query, x)
+    }
+
+    /// As [`Self::queries`].
+    pub fn keys(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        project(&self.key, x)
+    }
+
+    /// As [`Self::queries`].
+    pub fn values(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        self.value.forward(x)
+    }
+
     /// Queries, keys and values, [b, n, qkv] each, heads interleaved in the last axis.
     pub fn split(&self, x: &Tensor) -> candle_core::Result<(Tensor, Tensor, Tensor)> {
-        Ok((self.query.forward(x)?, self.key.forward(x)?, self.value.forward(x)?))
+        Ok((self.queries(x)?, self.keys(x)?, self.values(x)?))
     }
 
     /// [b, n, qkv] -> [b, n, width].
@@ -84,9 +113,17 @@ impl Projections {
         self.output.forward(heads)
     }
 
-    /// Four products; q, k, v and the heads' output are kept.
+    /// A product for each of them; q, k, v and the heads' output are kept.
     pub fn cost(&self, n: usize) -> Cost {
         let (n, d, a) = (n as f64, self.width as f64, self.qkv as f64);
-        Cost { flops: 8.0 * n * d * a, saved: 4.0 * n * a }
+        let count = if self.query.is_some() { 4.0 } else { 2.0 };
+        Cost { flops: 2.0 * count * n * d * a, saved: count * n * a }
+    }
+}
+
+fn project(by: &Option<Linear>, x: &Tensor) -> candle_core::Result<Tensor> {
+    match by {
+        Some(linear) => linear.forward(x),
+        None => candle_core::bail!("this attention projects values alone"),
     }
 }

@@ -21,6 +21,7 @@ pub(super) const VARIANT: Variant = Variant {
     keys: &[("eps", "added to the denominator")],
     options: |table| resolved::<Options>("attention", table),
     build: |build| Ok(Box::new(Linear::new(build)?)),
+    ..Variant::PLAIN
 };
 
 #[derive(Serialize, Deserialize)]
@@ -66,9 +67,5 @@ impl Attention for Linear {
         let a = (self.heads * self.head_width) as f64;
         let (n_, w) = (n as f64, self.head_width as f64);
         self.projections.cost(n) + Cost { flops: 4.0 * n_ * a * w, saved: 2.0 * n_ * a }
-    }
-
-    fn receptive_field(&self, n: usize) -> usize {
-        n
     }
 }

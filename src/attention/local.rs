@@ -7,14 +7,13 @@
 //!
 //! Cost: `4 n block qkv` FLOPs.
 
-use super::{Attention, Build, Cost, Projections, Variant};
+use super::{Attention, Build, Cost, Multihead, Support, Variant};
 use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::Context;
-use crate::ops::{Attend, Blocks, attention};
+use crate::ops::Blocks;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 pub(super) const VARIANT: Variant = Variant {
     name: "local",
@@ -24,6 +23,7 @@ pub(super) const VARIANT: Variant = Variant {
     keys: &[("block", "positions of a block")],
     options: |table| resolved::<Options>("attention", table),
     build: |build| Ok(Box::new(Local::new(build)?)),
+    ..Variant::PLAIN
 };
 
 #[derive(Serialize, Deserialize)]
@@ -40,51 +40,28 @@ impl Default for Options {
 }
 
 struct Local {
-    projections: Projections,
-    heads: usize,
-    head_width: usize,
-    dropout: f64,
+    heads: Multihead,
     block: usize,
 }
 
 impl Local {
     fn new(build: &Build) -> Result<Self> {
         let Options { block } = build.options()?;
-        if block == 0 {
-            return Err(build.bad("block", "expected at least 1, got 0"));
-        }
-        Ok(Self {
-            projections: Projections::new(build)?,
-            heads: build.heads,
-            head_width: build.head_width(),
-            dropout: build.dropout,
-            block,
-        })
+        build.at_least("block", block, 1)?;
+        Ok(Self { heads: Multihead::new(build)?, block })
     }
 }
 
 impl Attention for Local {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let (q, k, v) = self.projections.split(x)?;
-        let how = Attend {
-            heads: self.heads,
-            blocks: Arc::new(Blocks::local(cx.mask.n(), self.block)),
-            mask: cx.mask.clone(),
-            keys: cx.mask.clone(),
-            scale: (self.head_width as f64).powf(-0.5),
-            dropout: cx.dropout("weights", self.dropout),
-        };
-        self.projections.merge(&attention(&q, &k, &v, &how)?)
+        self.heads.attend(x, Blocks::local(cx.mask.n(), self.block), cx)
     }
 
     fn cost(&self, n: usize) -> Cost {
-        let pairs = Blocks::local(n, self.block).pairs();
-        let a = (self.heads * self.head_width) as f64;
-        let scores = Cost { flops: 4.0 * pairs * a, saved: (self.heads * n) as f64 };
-        self.projections.cost(n) + scores
+        self.heads.cost(n, Blocks::local(n, self.block).pairs())
     }
 
-    fn receptive_field(&self, n: usize) -> usize {
-        self.block.min(n)
+    fn support(&self, n: usize) -> Support {
+        Support::Listed(Blocks::local(n, self.block))
     }
 }

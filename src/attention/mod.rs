@@ -5,18 +5,31 @@
 //! called twice it gives the same bytes. What differs from layer to layer is decided in
 //! the constructor, which is told the layer's index and the depth.
 
+mod bigbird;
 mod build;
 mod linear;
+mod linformer;
 mod local;
+mod longformer;
+mod multihead;
 mod performer;
+mod reformer;
 mod registry;
+mod sinkhorn;
+mod sparse;
+mod synthesizer;
 mod transformer;
+mod transformer_xl;
 
 pub use build::{Build, Projections};
+pub use multihead::Multihead;
 pub use performer::projection;
+pub use reformer::sorted;
 pub use registry::{Registry, Variant};
+pub use sinkhorn::doubly_stochastic;
 
 use crate::layers::Context;
+use crate::ops::Blocks;
 use candle_core::{Result, Tensor};
 
 /// One layer's token mixer.
@@ -28,8 +41,39 @@ pub trait Attention: Send + Sync {
     /// Cost of one forward pass over one example of n positions, projections included.
     fn cost(&self, n: usize) -> Cost;
 
-    /// The largest number of positions one output depends on, within this layer.
-    fn receptive_field(&self, n: usize) -> usize;
+    /// Which positions each output depends on through this layer, in an input of n without
+    /// padding.
+    fn support(&self, n: usize) -> Support {
+        let _ = n;
+        Support::All
+    }
+}
+
+/// What outputs depend on.
+#[derive(Debug, Clone)]
+pub enum Support {
+    /// Every output on every input.
+    All,
+    /// What is listed; keys beyond n are copies of the n positions.
+    Listed(Blocks),
+    /// On what the input itself chooses.
+    Chosen,
+}
+
+impl Support {
+    /// The largest number of positions one output depends on.
+    pub fn widest(&self, n: usize) -> usize {
+        match self {
+            Self::All | Self::Chosen => n,
+            Self::Listed(blocks) => {
+                let seen = blocks.union();
+                seen.chunks_exact(n)
+                    .map(|row| row.iter().filter(|&&s| s).count())
+                    .max()
+                    .unwrap_or(0)
+            }
+        }
+    }
 }
 
 /// What a forward pass costs; training is about three times the FLOPs.

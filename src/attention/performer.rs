@@ -13,7 +13,7 @@ use super::{Attention, Build, Cost, Projections, Variant};
 use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::Context;
-use crate::ops::features::{Favor, Side, positive_features, relu_features};
+use crate::ops::features::{Favor, Side, positive_features, relu_features, trigonometric_features};
 use crate::ops::{Kernelised, kernel_attention};
 use crate::random::Key;
 use candle_core::{DType, Device, Tensor};
@@ -27,13 +27,21 @@ pub(super) const VARIANT: Variant = Variant {
     summary: "softmax kernel by random features (FAVOR+); linear time",
     keys: &[
         ("features", "random features per head"),
-        ("kernel", "`softmax`: positive features; `relu`: generalised attention"),
+        (
+            "kernel",
+            "`softmax`: positive features; `trigonometric`: of the same kernel; `relu`: \
+             generalised attention",
+        ),
         ("orthogonal", "orthogonal blocks of rows, or independent Gaussian rows"),
         ("redraw", "steps between redraws of the projection; 0: never"),
-        ("eps", "added to each feature; 1e-6 (softmax) or 1e-3 (relu) unless given"),
+        (
+            "eps",
+            "added to each feature; 1e-6 (softmax) or 1e-3 (relu) unless given; not to trigonometric",
+        ),
     ],
     options: |table| resolved::<Options>("attention", table),
     build: |build| Ok(Box::new(Performer::new(build)?)),
+    ..Variant::PLAIN
 };
 
 /// The kernel whose random features are taken.
@@ -41,6 +49,7 @@ pub(super) const VARIANT: Variant = Variant {
 #[serde(rename_all = "lowercase")]
 enum Kernel {
     Softmax,
+    Trigonometric,
     Relu,
 }
 
@@ -79,7 +88,7 @@ impl Performer {
         if options.features == 0 {
             return Err(build.bad("features", "expected at least 1, got 0"));
         }
-        let usual = if options.kernel == Kernel::Softmax { 1e-6 } else { 1e-3 };
+        let usual = if options.kernel == Kernel::Relu { 1e-3 } else { 1e-6 };
         let eps = options.eps.unwrap_or(usual);
         // Features of exactly zero would leave rows without any weight.
         if !(eps > 0.0 && eps.is_finite()) {
@@ -113,6 +122,7 @@ impl Attention for Performer {
             mask: cx.mask.clone(),
         };
         let map = |x: &Tensor, side| match self.kernel {
+            Kernel::Trigonometric => trigonometric_features(x, &how(side)),
             Kernel::Softmax => positive_features(x, &how(side)),
             Kernel::Relu => relu_features(x, &how(side)),
         };
@@ -127,10 +137,6 @@ impl Attention for Performer {
         let a = (self.heads * self.head_width) as f64;
         let saved = 2.0 * n_ * m * self.heads as f64;
         self.projections.cost(n) + Cost { flops: 8.0 * n_ * m * a, saved }
-    }
-
-    fn receptive_field(&self, n: usize) -> usize {
-        n
     }
 }
 

@@ -1,6 +1,9 @@
 //! Every attention by name.
 
-use super::{Attention, Build, linear, local, performer, transformer};
+use super::{
+    Attention, Build, bigbird, linear, linformer, local, longformer, performer, reformer, sinkhorn,
+    sparse, synthesizer, transformer, transformer_xl,
+};
 use crate::error::{Error, Result};
 
 /// An entry of the registry: how a variant is called, explained and built.
@@ -19,6 +22,31 @@ pub struct Variant {
     /// Checks an `[attention]` table and fills in the defaults.
     pub options: fn(&toml::Table) -> Result<toml::Table>,
     pub build: fn(&Build) -> Result<Box<dyn Attention>>,
+    /// Whether the weights of each row sum to 1.
+    pub normalised: bool,
+    /// What its configuration has instead of a preset's base, as TOML: `model = { .. }`. The
+    /// presets' differences for one attention win over it.
+    pub prefers: &'static str,
+    /// How many learned tokens it wants in front of the input, from an `[attention]` table; a
+    /// CLS position is the first of them.
+    pub front: fn(&toml::Table) -> Result<usize>,
+}
+
+impl Variant {
+    /// What most variants are: without keys, wishes or tokens of their own. For the fields
+    /// that a constant leaves out; it cannot be built.
+    pub const PLAIN: Self = Self {
+        name: "",
+        title: "",
+        paper: "",
+        summary: "",
+        keys: &[],
+        options: |_| Err(Error::usage("this attention takes no options")),
+        build: |_| Err(Error::usage("this attention cannot be built")),
+        normalised: true,
+        prefers: "",
+        front: |_| Ok(0),
+    };
 }
 
 /// The known attentions. Start from [`Registry::builtin`] and add your own.
@@ -30,8 +58,20 @@ pub struct Registry {
 impl Registry {
     /// The variants of this crate, in the order tables list them.
     pub fn builtin() -> Self {
-        let variants =
-            vec![transformer::VARIANT, local::VARIANT, linear::VARIANT, performer::VARIANT];
+        let variants = vec![
+            transformer::VARIANT,
+            local::VARIANT,
+            transformer_xl::VARIANT,
+            sparse::VARIANT,
+            longformer::VARIANT,
+            bigbird::VARIANT,
+            reformer::VARIANT,
+            linformer::VARIANT,
+            linear::VARIANT,
+            performer::VARIANT,
+            sinkhorn::VARIANT,
+            synthesizer::VARIANT,
+        ];
         Self { variants }
     }
 

@@ -80,6 +80,7 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
     let usual = if device.is_cpu() { "quick" } else { "lra" };
     let mut request = Request {
         model: &args.model,
+        prefers: variant.prefers,
         options: variant.options,
         preset: args.preset.as_deref().unwrap_or(usual),
         seed: args.seed,

@@ -100,7 +100,7 @@ impl Card {
     }
 
     /// The configuration tables of a preset for one attention, before `--set`.
-    pub(super) fn tables(&self, preset: &str, model: &str) -> Result<toml::Table> {
+    pub(super) fn tables(&self, preset: &str, model: &str, prefers: &str) -> Result<toml::Table> {
         let chain = self.chain(preset)?;
         let mut tables = toml::Table::new();
         for name in ["model", "attention", "data", "train"] {
@@ -116,6 +116,10 @@ impl Card {
             merge(&mut tables, &over("data", &preset.data));
             merge(&mut tables, &over("train", &preset.train));
         }
+        let prefers = prefers.parse().map_err(|e: toml::de::Error| {
+            Error::usage(format!("--model {model}: its preferences: {}", e.message()))
+        })?;
+        merge(&mut tables, &prefers);
         // After all of them: what an attention needs, it needs in whatever is laid on it.
         for differs in chain.iter().filter_map(|preset| preset.models.get(model)) {
             merge(&mut tables, differs);
@@ -179,12 +183,12 @@ mod tests {
              data = { d = 2 }\nmodels.n.train = { s = 8 }\n",
         );
         let value = |model: &str, table: &str, key: &str| {
-            card.tables("b", model).unwrap()[table][key].as_integer().unwrap()
+            card.tables("b", model, "").unwrap()[table][key].as_integer().unwrap()
         };
         assert_eq!((value("o", "model", "x"), value("o", "model", "y")), (2, 1));
         assert_eq!((value("o", "data", "d"), value("o", "train", "s")), (2, 1));
         assert_eq!((value("m", "model", "x"), value("n", "train", "s")), (9, 8));
-        assert_eq!(card.tables("a", "o").unwrap()["data"]["d"].as_integer(), Some(1));
+        assert_eq!(card.tables("a", "o", "").unwrap()["data"]["d"].as_integer(), Some(1));
     }
 
     #[test]
@@ -193,7 +197,7 @@ mod tests {
             "[presets.a]\ndescription = \"\"\nextends = \"b\"\n\
              [presets.b]\ndescription = \"\"\nextends = \"a\"\n",
         );
-        let text = circle.tables("a", "m").unwrap_err().to_string();
+        let text = circle.tables("a", "m", "").unwrap_err().to_string();
         assert!(text.contains("preset a extends itself"), "{text}");
     }
 }

@@ -79,6 +79,25 @@ pub struct ModelSection {
     /// What the head sees of two documents; of tasks with two alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<Pair>,
+    /// Residuals `y1 = x1 + attention(x2)`, `y2 = x2 + feed_forward(y1)` of two streams, whose
+    /// inputs are computed from their outputs (Gomez et al. 2017).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reversible: bool,
+    /// In how many pieces of the sequence a feed-forward layer is computed (Reformer).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub feed_forward_chunks: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(x: &usize) -> bool {
+    *x == 1
+}
+
+fn is_false(x: &bool) -> bool {
+    !x
 }
 
 /// How the vectors of two documents become one.
@@ -98,6 +117,8 @@ pub enum Positions {
     Sinusoid,
     /// A trained table.
     Learned,
+    /// None are added: the attention has its own.
+    None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

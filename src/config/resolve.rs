@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct Request<'a> {
     pub model: &'a str,
+    /// What the attention has instead of a preset's base, as TOML.
+    pub prefers: &'a str,
     /// Checks the attention's options and fills in their defaults.
     pub options: fn(&toml::Table) -> Result<toml::Table>,
     pub preset: &'a str,
@@ -22,7 +24,7 @@ pub struct Request<'a> {
 
 /// Card, preset, per-model differences, `--set`, then flags: later ones win.
 pub fn resolve(card: &Card, request: &Request) -> Result<RunConfig> {
-    let mut tables = card.tables(request.preset, request.model)?;
+    let mut tables = card.tables(request.preset, request.model, request.prefers)?;
     for assignment in request.sets {
         set(&mut tables, assignment)?;
     }

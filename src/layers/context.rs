@@ -49,6 +49,12 @@ impl Context {
         self.key.named(purpose).index(self.step.checked_div(interval).unwrap_or(0))
     }
 
+    /// A key of each step while training, of none in evaluation.
+    pub fn drawn(&self, purpose: &str) -> Key {
+        let step = if self.train { self.step + 1 } else { 0 };
+        self.key.named(purpose).index(step)
+    }
+
     /// Dropout with probability `p` while training, none otherwise.
     pub fn dropout(&self, purpose: &str, p: f64) -> Dropout {
         if !self.train || p == 0.0 {

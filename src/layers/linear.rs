@@ -40,7 +40,7 @@ impl Linear {
 }
 
 /// Glorot and Bengio 2010, equation 16.
-fn xavier(input: usize, output: usize) -> Init {
+pub(crate) fn xavier(input: usize, output: usize) -> Init {
     let bound = (6.0 / (input + output) as f64).sqrt();
     Init::Uniform { lo: -bound, up: bound }
 }

@@ -10,6 +10,7 @@ mod weights;
 
 pub use context::Context;
 pub use linear::Linear;
+pub(crate) use linear::xavier;
 pub use norm::LayerNorm;
 pub use weights::Weights;
 pub(crate) use weights::normal;

@@ -1,12 +1,15 @@
-//! One encoder layer, pre-norm (Xiong et al. 2020; LRA's block):
-//! `x + dropout(attention(norm x))`, then `x + dropout(feed_forward(norm x))` with
-//! `feed_forward = down(dropout(gelu(up x)))`.
+//! One encoder layer: `attend(x) = dropout(attention(norm x))` and
+//! `feed(x) = dropout(down(dropout(gelu(up norm x))))`, wired by residuals.
+//!
+//! Pre-norm (Xiong et al. 2020; LRA's block): `x + attend(x)`, then `x + feed(x)`.
+//! Reversible (Gomez et al. 2017; Reformer): two streams, `y1 = x1 + attend(x2)` and
+//! `y2 = x2 + feed(y1)`.
 
 use crate::attention::{Attention, Build, Cost};
 use crate::config::ModelSection;
 use crate::error::Result;
 use crate::layers::{Context, LayerNorm, Linear};
-use crate::ops::{add_dropout, gelu_dropout};
+use crate::ops::{add_dropout, dropout, gelu_dropout};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
@@ -19,6 +22,8 @@ pub(super) struct Block {
     dropout: f64,
     width: usize,
     hidden: usize,
+    /// Pieces of the sequence that the feed-forward layer takes one after the other.
+    chunks: usize,
 }
 
 impl Block {
@@ -38,17 +43,45 @@ impl Block {
             dropout: model.dropout,
             width: d,
             hidden,
+            chunks: model.feed_forward_chunks,
         })
     }
 
-    /// [b, n, width] -> the same.
+    /// [b, n, width] -> the same, pre-norm.
     pub(super) fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let drop = |purpose| cx.dropout(purpose, self.dropout);
         let mixed = self.attention.forward(&self.norm1.forward(x)?, cx)?;
-        let x = add_dropout(x, &mixed, drop("attention"))?;
-        let hidden = self.up.forward(&self.norm2.forward(&x)?)?;
-        let hidden = gelu_dropout(&hidden, drop("hidden"))?;
-        add_dropout(&x, &self.down.forward(&hidden)?, drop("feed_forward"))
+        let x = add_dropout(x, &mixed, cx.dropout("attention", self.dropout))?;
+        let fed = self.fed(&x, cx)?;
+        add_dropout(&x, &fed, cx.dropout("feed_forward", self.dropout))
+    }
+
+    /// The attention's share of a residual.
+    pub(super) fn attend(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        let mixed = self.attention.forward(&self.norm1.forward(x)?, cx)?;
+        dropout(&mixed, cx.dropout("attention", self.dropout))
+    }
+
+    /// The feed-forward layer's share of a residual.
+    pub(super) fn feed(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        dropout(&self.fed(x, cx)?, cx.dropout("feed_forward", self.dropout))
+    }
+
+    fn fed(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        let feed = |x: &Tensor, cx: &Context| {
+            let hidden = self.up.forward(&self.norm2.forward(x)?)?;
+            self.down.forward(&gelu_dropout(&hidden, cx.dropout("hidden", self.dropout))?)
+        };
+        let n = x.dim(1)?;
+        let size = n.div_ceil(self.chunks);
+        if size == n {
+            return feed(x, cx);
+        }
+        let piece = |(i, first): (usize, usize)| {
+            let x = x.narrow(1, first, size.min(n - first))?.contiguous()?;
+            feed(&x, &cx.enter("chunk", i))
+        };
+        let pieces = (0..n).step_by(size).enumerate().map(piece);
+        Tensor::cat(&pieces.collect::<candle_core::Result<Vec<_>>>()?, 1)
     }
 
     pub(super) fn cost(&self, n: usize) -> Cost {
@@ -57,7 +90,7 @@ impl Block {
         self.attention.cost(n) + own
     }
 
-    pub(super) fn receptive_field(&self, n: usize) -> usize {
-        self.attention.receptive_field(n)
+    pub(super) fn attention(&self) -> &dyn Attention {
+        self.attention.as_ref()
     }
 }

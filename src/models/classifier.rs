@@ -4,7 +4,7 @@
 use super::block::Block;
 use super::embedding::Embedding;
 use super::head::Head;
-use crate::attention::{Build, Cost, Variant};
+use crate::attention::{Attention, Build, Cost, Variant};
 use crate::config::{ModelSection, Pooling, Sizes};
 use crate::error::{Error, Result};
 use crate::layers::{Context, Weights};
@@ -13,11 +13,13 @@ use candle_core::{DType, Device, Tensor};
 
 /// Embedding, encoder layers and head. Weights live in the [`Weights`] it was built with.
 pub struct Classifier {
-    embedding: Embedding,
-    blocks: Vec<Block>,
+    pub(super) embedding: Embedding,
+    pub(super) blocks: Vec<Block>,
     head: Head,
-    section: ModelSection,
+    pub(super) section: ModelSection,
     parts: usize,
+    /// Whether the backward pass computes layers again instead of keeping what they were.
+    pub(super) recompute: bool,
 }
 
 impl Classifier {
@@ -31,13 +33,15 @@ impl Classifier {
     ) -> Result<Self> {
         check(section, sizes)?;
         let vb = weights.builder(dtype, device);
+        let front = (variant.front)(options)?;
+        let cls = usize::from(section.pooling == Pooling::Cls);
         let block = |layer| {
             let at = Build {
                 width: section.width,
                 qkv: section.qkv,
                 heads: section.heads,
                 dropout: section.attention_dropout,
-                n: section.length + usize::from(section.pooling == Pooling::Cls),
+                n: section.length + front.max(cls),
                 layer,
                 depth: section.layers,
                 weights: vb.clone(),
@@ -47,33 +51,65 @@ impl Classifier {
             Block::new(section, variant.build, &at, vb.pp(format!("layers.{layer}")))
         };
         Ok(Self {
-            embedding: Embedding::new(section, sizes.vocabulary, vb.pp("embedding"))?,
+            embedding: Embedding::new(section, sizes.vocabulary, front, vb.pp("embedding"))?,
             blocks: (0..section.layers).map(block).collect::<Result<_>>()?,
             head: Head::new(section, sizes, vb.clone())?,
             section: section.clone(),
             parts: sizes.parts,
+            recompute: false,
         })
+    }
+
+    /// The same model, whose backward pass computes layers again: less memory, more time, the
+    /// same gradients.
+    pub fn recomputing(self, recompute: bool) -> Self {
+        Self { recompute, ..self }
     }
 
     /// Class scores [b, classes] of padded ids [b parts, n]; `cx.mask` says which are tokens.
     pub fn forward(&self, ids: &Ids, cx: &Context) -> candle_core::Result<Tensor> {
-        let (mut x, cx) = self.embedding.forward(ids, cx)?;
+        let (x, inner) = self.embedding.forward(ids, cx)?;
+        // What is only evaluated keeps no graph behind it.
+        let keep = |x: Tensor| if cx.train { x } else { x.detach() };
+        let (mut x1, mut x2) = (keep(x.clone()), keep(x));
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, &cx.enter("layer", i))?;
+            let cx = inner.enter("layer", i);
+            if self.section.reversible {
+                x1 = keep((x1 + block.attend(&x2, &cx)?)?);
+                x2 = keep((x2 + block.feed(&x1, &cx)?)?);
+            } else {
+                x1 = keep(block.forward(&x1, &cx)?);
+            }
         }
-        self.head.forward(&x, &cx)
+        let x = if self.section.reversible { ((x1 + x2)? * 0.5)? } else { x1 };
+        self.classify(&x, cx)
+    }
+
+    /// Class scores of the encoder's output, [b parts, front + n, width]; `cx` as given to
+    /// [`Self::forward`].
+    pub(super) fn classify(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        let front = self.embedding.front();
+        if self.section.pooling == Pooling::Cls || front == 0 {
+            return self.head.forward(x, cx);
+        }
+        self.head.forward(&x.narrow(1, front, x.dim(1)? - front)?.contiguous()?, cx)
     }
 
     /// Cost of a forward pass over one example, of n tokens a part; embedding and head left out.
     pub fn cost(&self, n: usize) -> Cost {
-        let n = n + usize::from(self.section.pooling == Pooling::Cls);
+        let n = n + self.embedding.front();
         let parts = self.blocks.iter().flat_map(|b| (0..self.parts).map(move |_| b.cost(n)));
         parts.fold(Cost::default(), |a, b| a + b)
     }
 
-    /// The largest number of positions one output of the first layer depends on.
-    pub fn receptive_field(&self, n: usize) -> usize {
-        self.blocks.first().map_or(0, |b| b.receptive_field(n))
+    /// The attention of each layer.
+    pub fn attentions(&self) -> impl Iterator<Item = &dyn Attention> {
+        self.blocks.iter().map(Block::attention)
+    }
+
+    /// Positions of an input of n tokens, those in front included.
+    pub fn positions(&self, n: usize) -> usize {
+        n + self.embedding.front()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Models: the LRA encoder around an attention, from token ids to class scores.
 
+mod backward;
 mod block;
 mod classifier;
 mod embedding;

@@ -6,6 +6,9 @@
 //!   rows w of a random matrix. c keeps the exponential below 1 and cancels in the
 //!   attention's ratio (up to eps): for queries the row's largest `w x'`, for keys the
 //!   largest over the valid keys of the head. It is a constant to the gradient.
+//! - [`trigonometric_features`]: `exp(|x'|²/2 - c) [cos w x', sin w x'] / sqrt(m)` (the same
+//!   paper's equation 4; Rahimi and Recht 2007), an estimate of the same kernel that may be
+//!   negative. c is the query's own `|x'|²/2`, or the largest over the valid keys of the head.
 //! - [`relu_features`]: `relu(w x') + eps`, the same paper's generalised attention.
 
 use super::Mask;
@@ -41,6 +44,27 @@ pub struct Favor {
 pub enum Side {
     Query,
     Key,
+}
+
+/// `x` [b, n, heads * width] -> [b, n, heads * 2 m]. Composed of Candle's ops alone.
+pub fn trigonometric_features(x: &Tensor, how: &Favor) -> Result<Tensor> {
+    let (b, n, _) = x.dims3()?;
+    let (m, width) = how.projection.dims2()?;
+    let x = (x.reshape((b, n, how.heads, width))? * (width as f64).powf(-0.25))?;
+    let dash =
+        x.reshape(((), width))?.matmul(&how.projection.t()?)?.reshape((b, n, how.heads, m))?;
+    let both = Tensor::cat(&[dash.cos()?, dash.sin()?], 3)?;
+    let both = match how.side {
+        Side::Query => both,
+        Side::Key => {
+            let half = (x.sqr()?.sum_keepdim(D::Minus1)? * 0.5)?;
+            let valid = how.mask.tensor(x.dtype(), x.device())?.reshape((b, n, 1, 1))?;
+            let top = half.broadcast_mul(&valid)?.max_keepdim(1)?.detach();
+            // Padded keys may lie above the valid ones; they carry no weight.
+            both.broadcast_mul(&half.broadcast_sub(&top)?.minimum(80.0)?.exp()?)?
+        }
+    };
+    (both * (m as f64).powf(-0.5))?.reshape((b, n, how.heads * 2 * m))
 }
 
 /// `x` [b, n, heads * width] -> [b, n, heads * m].

@@ -32,11 +32,17 @@ impl Mask {
         Self::new(valid, lengths.len(), n)
     }
 
-    /// The same with one valid position put in front (CLS).
-    pub fn prepend_valid(&self) -> Result<Self> {
-        let rows = self.valid.chunks_exact(self.n);
-        let valid = rows.flat_map(|row| std::iter::once(true).chain(row.iter().copied()));
-        Self::new(valid.collect(), self.batch(), self.n + 1)
+    /// The same with `count` valid positions put in front.
+    pub fn prepend_valid(&self, count: usize) -> Result<Self> {
+        let front = vec![true; count];
+        let row = |example| [&front, self.row(example)].concat();
+        Self::new((0..self.batch()).flat_map(row).collect(), self.batch(), self.n + count)
+    }
+
+    /// Every example's positions, and the same again behind them.
+    pub fn twice(&self) -> Result<Self> {
+        let row = |example| [self.row(example), self.row(example)].concat();
+        Self::new((0..self.batch()).flat_map(row).collect(), self.batch(), 2 * self.n)
     }
 
     /// Examples `first..first + len`.

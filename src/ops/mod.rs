@@ -20,6 +20,7 @@ pub mod linear;
 mod mask;
 
 pub use attention::{Attend, Blocks, Extra, attention, attention_with};
+pub use cpu::composed;
 pub use dropout::{Dropout, add_dropout, dropout, gelu_dropout};
 pub use embedding::{Ids, embed, sinusoid};
 pub use kernel_attention::{Kernelised, kernel_attention};

@@ -43,18 +43,16 @@ pub fn gradients(
         }
         let part = batch.narrow(first, micro.min(batch.len() - first))?;
         let cx = Context::new(part.mask.clone(), seed).training(step, batch.row(first));
-        let logits = model.forward(&part.ids, &cx)?;
-        let share = cross_entropy(&logits, &part.labels, batch.len())?;
+        let mean = |logits: &Tensor| cross_entropy(logits, &part.labels, batch.len());
+        let (share, mut stores) = model.backward(&part.ids, &cx, mean)?;
         loss += share.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        let mut grads = share.backward()?;
         for (name, var) in vars {
-            let Some(gradient) = grads.remove(var) else {
+            let found = stores.iter_mut().filter_map(|store| store.remove(var));
+            let before = by_name.remove(name);
+            let sum = before.into_iter().chain(found).map(Ok).reduce(|a, b| a? + b?);
+            let Some(sum) = sum.transpose()? else {
                 let message = format!("weight `{name}` gets no gradient from this model");
                 return Err(Error::Tensor(candle_core::Error::Msg(message)));
-            };
-            let sum = match by_name.remove(name) {
-                Some(sum) => (sum + gradient)?,
-                None => gradient,
             };
             by_name.insert(name.clone(), sum);
         }

@@ -168,9 +168,8 @@ fn terms_for_pairs() {
             let terms = random(&[examples, n, 2 * m], 4);
             let [q, k, v] = inputs(n, m);
             let four = [q, k, v.clone(), terms.clone()];
-            let run = |t: &[Tensor], f: Face| {
-                f(Some((&t[0], &t[1])), &t[2], (Extra::Pairs, &t[3]), &how)
-            };
+            let run =
+                |t: &[Tensor], f: Face| f(Some((&t[0], &t[1])), &t[2], (Extra::Pairs, &t[3]), &how);
             check("pairs", &four, &|t| run(t, attention_with), &|t| run(t, reference_with));
             let two = [v, terms];
             let run = |t: &[Tensor], f: Face| f(None, &t[0], (Extra::Pairs, &t[1]), &how);

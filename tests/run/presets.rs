@@ -12,6 +12,7 @@ const PRESETS: [&str; 4] = ["lra", "paper", "compact", "quick"];
 fn config(task: &dyn Task, model: &str, attention: &str, preset: &str) -> RunConfig {
     let request = Request {
         model,
+        prefers: Registry::builtin().get(attention).unwrap().prefers,
         options: Registry::builtin().get(attention).unwrap().options,
         preset,
         seed: 0,

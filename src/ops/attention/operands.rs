@@ -88,12 +88,7 @@ impl<'a, T: Real> Operand<'a, T> {
 
     /// The rows at these places: where they lie, or collected in `scratch` if they are in
     /// another order.
-    pub(super) fn rows<'s>(
-        &self,
-        head: Head,
-        places: Places,
-        scratch: &'s mut Vec<T>,
-    ) -> Mat<'s, T>
+    pub(super) fn rows<'s>(&self, head: Head, places: Places, scratch: &'s mut Vec<T>) -> Mat<'s, T>
     where
         'a: 's,
     {

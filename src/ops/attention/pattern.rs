@@ -86,6 +86,8 @@ enum Per {
     Nothing,
     Head,
     Example,
+    /// Each of so many heads of each example.
+    Both(usize),
 }
 
 /// For each query the keys it sees, n queries and m keys: a list of parts for all heads and
@@ -109,6 +111,11 @@ impl Blocks {
     /// A list for each head.
     pub fn per_head(n: usize, m: usize, lists: Vec<Vec<Part>>) -> Self {
         Self { n, m, lists, per: Per::Head, order: None }
+    }
+
+    /// A list for each of so many heads of each example.
+    pub fn each(n: usize, m: usize, heads: usize, lists: Vec<Vec<Part>>) -> Self {
+        Self { n, m, lists, per: Per::Both(heads), order: None }
     }
 
     /// A list for each example, a part for each of the order's rounds. Places are those of
@@ -162,6 +169,8 @@ impl Blocks {
                     Per::Nothing => 1,
                     Per::Head => heads,
                     Per::Example => batch,
+                    Per::Both(of) if of == heads => batch * heads,
+                    Per::Both(_) => return false,
                 }
     }
 
@@ -170,7 +179,27 @@ impl Blocks {
             Per::Nothing => &self.lists[0],
             Per::Head => &self.lists[head],
             Per::Example => &self.lists[example],
+            Per::Both(heads) => &self.lists[example * heads + head],
         }
+    }
+
+    /// The same with an entry more in the first part of every list.
+    pub fn with_entry(mut self, entry: Option<Entry>) -> Self {
+        if let Some(entry) = entry {
+            for part in self.lists.iter_mut().filter_map(|list| list.first_mut()) {
+                part.push(entry.clone());
+            }
+        }
+        self
+    }
+
+    /// Whether query i sees key j in any list, n x n; keys beyond n are copies.
+    pub fn union(&self) -> Vec<bool> {
+        let mut seen = vec![false; self.n * self.n];
+        for list in &self.lists {
+            visit(list, |_| None, |i, j, _| seen[i * self.n + j % self.n] = true);
+        }
+        seen
     }
 
     /// The largest number of parts of a list.
@@ -186,6 +215,17 @@ impl Blocks {
         all as f64 / self.lists.len().max(1) as f64
     }
 
+    /// Whether a query sees nothing in some list, [n].
+    pub fn blind(&self) -> Vec<bool> {
+        let mut blind = vec![false; self.n];
+        for list in &self.lists {
+            let mut seen = vec![false; self.n];
+            visit(list, |_| None, |i, _, _| seen[i] = true);
+            blind.iter_mut().zip(seen).for_each(|(blind, seen)| *blind |= !seen);
+        }
+        blind
+    }
+
     /// How often query i of an example and head sees key j, n x m, row-major.
     pub fn dense(&self, example: usize, head: usize) -> Vec<f32> {
         let mut seen = vec![0.0; self.n * self.m];
@@ -194,22 +234,26 @@ impl Blocks {
     }
 
     /// Every pair that is seen: query, key, and whether only where nothing else is.
-    pub(super) fn visit(
-        &self,
-        example: usize,
-        head: usize,
-        mut see: impl FnMut(usize, usize, bool),
-    ) {
-        for (round, part) in self.parts((example, head)).iter().enumerate() {
-            let order = self.order.as_ref().map(|order| order.row(round, example, head));
-            let position = |place: usize| order.map_or(place, |order| order[place] as usize);
-            for Entry { queries, keys } in part {
-                for i in queries.iter() {
-                    for &(span, rule) in keys {
-                        for j in span.iter().filter(|&j| rule.allows(i, j)) {
-                            let last = rule == Rule::OthersFirst && i == j;
-                            see(position(i), position(j), last);
-                        }
+    pub(super) fn visit(&self, example: usize, head: usize, see: impl FnMut(usize, usize, bool)) {
+        let order = |round| self.order.as_ref().map(|order| order.row(round, example, head));
+        visit(self.parts((example, head)), order, see);
+    }
+}
+
+/// Every pair that a list shows, of positions that each round may have in another order.
+fn visit<'a>(
+    list: &[Part],
+    order: impl Fn(usize) -> Option<&'a [u32]>,
+    mut see: impl FnMut(usize, usize, bool),
+) {
+    for (round, part) in list.iter().enumerate() {
+        let order = order(round);
+        let position = |place: usize| order.map_or(place, |order| order[place] as usize);
+        for Entry { queries, keys } in part {
+            for i in queries.iter() {
+                for &(span, rule) in keys {
+                    for j in span.iter().filter(|&j| rule.allows(i, j)) {
+                        see(position(i), position(j), rule == Rule::OthersFirst && i == j);
                     }
                 }
             }

@@ -78,9 +78,9 @@ fn scores(x: &Given, how: &Attend) -> Result<Tensor> {
         None => None,
     };
     let Some((kind, extra)) = x.extra else {
-        return dot.map(|(scores, _)| scores).ok_or_else(|| candle_core::Error::Msg(
-            "attention: scores of nothing".into(),
-        ));
+        return dot
+            .map(|(scores, _)| scores)
+            .ok_or_else(|| candle_core::Error::Msg("attention: scores of nothing".into()));
     };
     let extra = split(extra, h)?;
     match (kind, dot) {
@@ -92,8 +92,7 @@ fn scores(x: &Given, how: &Attend) -> Result<Tensor> {
             let c = extra.narrow(3, width, 1)?.transpose(2, 3)?;
             let all = q.broadcast_matmul(&r)?.broadcast_add(&c)?;
             let at = |i: usize, j: usize| (zero + i).saturating_sub(j % n).min(distances - 1);
-            let met: Vec<u32> =
-                (0..n).flat_map(|i| (0..m).map(move |j| at(i, j) as u32)).collect();
+            let met: Vec<u32> = (0..n).flat_map(|i| (0..m).map(move |j| at(i, j) as u32)).collect();
             let met = Tensor::from_vec(met, (1, 1, n, m), extra.device())?;
             let met = met.broadcast_as(scores.shape())?.contiguous()?;
             scores + (all.gather(&met, 3)? * how.scale)?

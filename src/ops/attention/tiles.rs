@@ -85,7 +85,14 @@ impl<'a> Tile<'a> {
             // SAFETY: one view at a time.
             let mut out =
                 unsafe { s.view(columns.at, self.rows.len(), columns.places.len(), self.keys) };
-            gemm(&mut out, false, T::of(scale), a, b.rows(head, columns.places, scratch).t(), false);
+            gemm(
+                &mut out,
+                false,
+                T::of(scale),
+                a,
+                b.rows(head, columns.places, scratch).t(),
+                false,
+            );
         }
     }
 

@@ -12,4 +12,5 @@ mod storage;
 
 pub(crate) use matrix::{Mat, MatMut, Shared, gemm};
 pub(crate) use real::{Real, simd};
+pub use storage::composed;
 pub(crate) use storage::{contiguous, dtype, fused, read, to_storage, with_real};

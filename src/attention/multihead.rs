@@ -1,0 +1,60 @@
+//! What the attentions that are a softmax over listed keys share.
+
+use super::{Build, Cost, Projections};
+use crate::error::Result;
+use crate::layers::Context;
+use crate::ops::{Attend, Blocks, attention};
+use candle_core::Tensor;
+use std::sync::Arc;
+
+/// Projections, heads and dropout of a softmax attention.
+#[derive(Debug, Clone)]
+pub struct Multihead {
+    pub projections: Projections,
+    pub heads: usize,
+    /// Width of a head of queries and keys, d_k.
+    pub head_width: usize,
+    /// Probability of dropping a weight.
+    pub dropout: f64,
+}
+
+impl Multihead {
+    pub fn new(build: &Build) -> Result<Self> {
+        Ok(Self {
+            projections: Projections::new(build)?,
+            heads: build.heads,
+            head_width: build.head_width(),
+            dropout: build.dropout,
+        })
+    }
+
+    /// Width of all heads.
+    pub fn qkv(&self) -> usize {
+        self.heads * self.head_width
+    }
+
+    /// Attention among the positions of a sequence, scaled by 1/sqrt(d_k).
+    pub fn how(&self, blocks: Blocks, cx: &Context) -> Attend {
+        Attend {
+            heads: self.heads,
+            blocks: Arc::new(blocks),
+            mask: cx.mask.clone(),
+            keys: cx.mask.clone(),
+            scale: (self.head_width as f64).powf(-0.5),
+            dropout: cx.dropout("weights", self.dropout),
+        }
+    }
+
+    /// The whole layer where queries, keys and values are projections of `x` and nothing
+    /// else: [b, n, width] -> the same.
+    pub fn attend(&self, x: &Tensor, blocks: Blocks, cx: &Context) -> candle_core::Result<Tensor> {
+        let (q, k, v) = self.projections.split(x)?;
+        self.projections.merge(&attention(&q, &k, &v, &self.how(blocks, cx))?)
+    }
+
+    /// The projections, and so many query-key pairs in each head.
+    pub fn cost(&self, n: usize, pairs: f64) -> Cost {
+        let flops = 4.0 * pairs * self.qkv() as f64;
+        self.projections.cost(n) + Cost { flops, saved: (self.heads * n) as f64 }
+    }
+}

@@ -1,0 +1,218 @@
+//! Sparse Sinkhorn attention (Tay et al. 2020, arXiv:2002.11296): each block of queries sees
+//! its own block of keys and one that a learned sort of the blocks puts beside it.
+//!
+//! A sort net reads the mean of each block's tokens and gives nb logits for each of the nb
+//! blocks; with Gumbel noise in training, over a temperature, alternating normalisation of
+//! columns and rows in log space (Sinkhorn 1964) makes them a nearly doubly stochastic
+//! matrix P whose rows sum to 1. Sorted keys and values are `P K` and `P V`, position by
+//! position of the blocks. With SortCut (`cut`) all queries see the first sorted blocks and
+//! nothing else.
+//!
+//! Padding: blocks without tokens are in no sort; in a block that ends early, a sorted
+//! position is the mixture of the tokens there are, and counts as much as P gives them
+//! (the logarithm of that share is added to its scores).
+//!
+//! Cost: `8 n block qkv` FLOPs, and `4 n²/block qkv` for the sorting.
+
+use super::{Attention, Build, Cost, Multihead, Variant};
+use crate::config::resolved;
+use crate::error::Result;
+use crate::layers::{Context, Linear};
+use crate::ops::attention::{Entry, Rule, blocks};
+use crate::ops::{Attend, Blocks, Mask, attention};
+use candle_core::{D, DType, Device, Tensor};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+pub(super) const VARIANT: Variant = Variant {
+    name: "sinkhorn",
+    title: "Sinkhorn Transformer",
+    paper: "Tay et al. 2020, arXiv:2002.11296",
+    summary: "the own block and one that a learned sort puts beside it; n²/block for the sort",
+    keys: &[
+        ("block", "positions of a block"),
+        ("iterations", "normalisations of columns and rows"),
+        ("temperature", "divides the logits of the sort"),
+        ("gumbel", "whether training adds Gumbel noise to them"),
+        ("cut", "SortCut: sorted blocks that all see instead; 0: none"),
+    ],
+    options: |table| resolved::<Options>("attention", table),
+    build: |build| Ok(Box::new(Sinkhorn::new(build)?)),
+    ..Variant::PLAIN
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    block: usize,
+    iterations: usize,
+    temperature: f64,
+    gumbel: bool,
+    cut: usize,
+}
+
+impl Default for Options {
+    /// LRA's block, the paper's sort (LRA's released code never runs one).
+    fn default() -> Self {
+        Self { block: 50, iterations: 8, temperature: 0.75, gumbel: true, cut: 0 }
+    }
+}
+
+struct Sinkhorn {
+    heads: Multihead,
+    /// From a block's mean to a logit for each block and head.
+    sort: Linear,
+    /// Blocks of the longest input.
+    most: usize,
+    options: Options,
+}
+
+impl Sinkhorn {
+    fn new(build: &Build) -> Result<Self> {
+        let options: Options = build.options()?;
+        build.at_least("block", options.block, 1)?;
+        build.at_least("iterations", options.iterations, 1)?;
+        if !(options.temperature > 0.0 && options.temperature.is_finite()) {
+            let got = options.temperature;
+            return Err(build.bad("temperature", format!("expected a number > 0, got {got}")));
+        }
+        let most = build.n.div_ceil(options.block);
+        let sort = Linear::without_bias(build.width, build.heads * most, build.weights.pp("sort"))?;
+        Ok(Self { heads: Multihead::new(build)?, sort, most, options })
+    }
+
+    /// P [b, heads, nb, nb] from the tokens in blocks, `x` [b, nb, block, width], and their
+    /// shares `valid` [b, nb, block].
+    fn sorting(&self, x: &Tensor, valid: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        let (b, nb, _, _) = x.dims4()?;
+        let tokens = valid.sum_keepdim(2)?;
+        let mean = x.broadcast_mul(&valid.unsqueeze(3)?)?.sum(2)?;
+        let mean = mean.broadcast_div(&tokens.maximum(1.0)?)?;
+        let (h, kind) = (self.heads.heads, (x.dtype(), x.device()));
+        let logits = self.sort.forward(&mean)?.reshape((b, nb, h, self.most))?;
+        let mut logits = logits.narrow(3, 0, nb)?.transpose(1, 2)?.contiguous()?;
+        if cx.train && self.options.gumbel {
+            logits = (logits + gumbel((b, h, nb * nb), cx, kind)?.reshape((b, h, nb, nb))?)?;
+        }
+        // Blocks of padding mix among themselves alone.
+        let real = tokens.minimum(1.0)?;
+        let other = (real.ones_like()? - &real)?;
+        let mixed = (real.matmul(&other.transpose(1, 2)?)?
+            + other.matmul(&real.transpose(1, 2)?)?)?
+        .unsqueeze(1)?;
+        let logits = (logits / self.options.temperature)?.broadcast_add(&(mixed * -1e30)?)?;
+        doubly_stochastic(&logits, self.options.iterations)
+    }
+
+    /// Keys: the sorted blocks, then the sequence's own.
+    fn blocks(&self, n: usize) -> Blocks {
+        let (size, sorted) = (self.options.block, n.div_ceil(self.options.block));
+        let m = sorted * size + n;
+        if self.options.cut > 0 {
+            let keys = 0..self.options.cut.min(sorted) * size;
+            let all = Entry { queries: (0..n).into(), keys: vec![(keys.into(), Rule::All)] };
+            return Blocks::new(n, m, vec![vec![all]]);
+        }
+        let entry = |(i, block): (usize, Range<usize>)| {
+            let beside = (i * size..(i + 1) * size, Rule::All);
+            let own = (m - n + block.start..m - n + block.end, Rule::All);
+            let keys = [beside, own].map(|(range, rule)| (range.into(), rule)).to_vec();
+            Entry { queries: block.into(), keys }
+        };
+        Blocks::new(n, m, vec![blocks(n, size).enumerate().map(entry).collect()])
+    }
+}
+
+/// Rows that sum to 1 and columns that nearly do, of logits [.., n, n].
+pub fn doubly_stochastic(logits: &Tensor, iterations: usize) -> candle_core::Result<Tensor> {
+    let normalised = |x: &Tensor, axis: D| -> candle_core::Result<Tensor> {
+        let top = x.max_keepdim(axis)?.detach();
+        let sum = x.broadcast_sub(&top)?.exp()?.sum_keepdim(axis)?.log()?;
+        x.broadcast_sub(&(sum + top)?)
+    };
+    let mut x = logits.clone();
+    for _ in 0..iterations {
+        x = normalised(&normalised(&x, D::Minus2)?, D::Minus1)?;
+    }
+    x.exp()
+}
+
+/// Draws of each example's own.
+fn gumbel(
+    (b, h, count): (usize, usize, usize),
+    cx: &Context,
+    (dtype, device): (DType, &Device),
+) -> candle_core::Result<Tensor> {
+    let key = cx.drawn("gumbel");
+    let mut noise = Vec::with_capacity(b * h * count);
+    for example in 0..b as u64 {
+        let mut rng = key.index(cx.first_example + example).stream();
+        // 1 - u lies in (0, 1]; the floor keeps -ln from being zero.
+        let draw = |_| -(-(1.0 - rng.random::<f64>()).ln()).max(1e-300).ln();
+        noise.extend((0..h * count).map(draw));
+    }
+    Tensor::from_vec(noise, (b, h, count), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
+}
+
+/// `x` with a column more for each head, [b, n, heads * (width + 1)].
+fn widened(x: &Tensor, column: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
+    let (b, n, a) = x.dims3()?;
+    let x = x.reshape((b, n, heads, a / heads))?;
+    Tensor::cat(&[&x, &column.broadcast_as((b, n, heads, 1))?.contiguous()?], 3)?.reshape((
+        b,
+        n,
+        a + heads,
+    ))
+}
+
+impl Attention for Sinkhorn {
+    fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        let (b, n, _) = x.dims3()?;
+        let (h, w, size) = (self.heads.heads, self.heads.head_width, self.options.block);
+        let (q, k, v) = self.heads.projections.split(x)?;
+        let nb = n.div_ceil(size);
+        let valid = cx.mask.tensor(x.dtype(), x.device())?;
+        let real = valid.unsqueeze(2)?;
+        let blocked = |x: &Tensor| x.pad_with_zeros(1, 0, nb * size - n);
+        let in_blocks = blocked(&valid)?.reshape((b, nb, size))?;
+        let tokens = blocked(x)?.reshape((b, nb, size, ()))?;
+        let p = self.sorting(&tokens, &in_blocks, cx)?;
+
+        // [b, n, heads * width] -> the same of P times its blocks, [b, nb * size, ..].
+        let mix = |x: &Tensor| -> candle_core::Result<Tensor> {
+            let width = x.dim(2)? / h;
+            let x = blocked(x)?.reshape((b, nb, size, h, width))?.permute((0, 3, 1, 2, 4))?;
+            let mixed = p.matmul(&x.reshape((b, h, nb, size * width))?)?;
+            let mixed = mixed.reshape((b, h, nb, size, width))?.permute((0, 2, 3, 1, 4))?;
+            mixed.reshape((b, nb * size, h * width))
+        };
+        // How much of each sorted position are tokens, [b, nb * size, heads, 1].
+        let share = mix(&real.broadcast_as((b, n, h))?.contiguous()?)?;
+        // The floor's square must be a number in f32: it divides the slope.
+        let share = share.reshape((b, nb * size, h, 1))?.maximum(1e-15)?;
+        let sorted = |x: &Tensor| -> candle_core::Result<Tensor> {
+            let mixed = mix(&x.broadcast_mul(&real)?)?;
+            let mixed = mixed.reshape((b, nb * size, h, w))?.broadcast_div(&share)?;
+            mixed.reshape((b, nb * size, h * w))
+        };
+        let scale = (w as f64).powf(-0.5);
+        let one = Tensor::ones((1, 1, 1, 1), x.dtype(), x.device())?;
+        let beside = widened(&sorted(&k)?, &(share.log()? / scale)?, h)?;
+        let own = widened(&k, &(&one * 0.0)?, h)?;
+        let keys = Tensor::cat(&[beside, own], 1)?;
+        let values = Tensor::cat(&[sorted(&v)?, v], 1)?;
+
+        let row = |i: usize| [&vec![true; nb * size], cx.mask.row(i)].concat();
+        let keys_mask = Mask::new((0..b).flat_map(row).collect(), b, nb * size + n)?;
+        let how = Attend { keys: keys_mask, ..self.heads.how(self.blocks(n), cx) };
+        let o = attention(&widened(&q, &one, h)?, &keys, &values, &how)?;
+        self.heads.projections.merge(&o)
+    }
+
+    fn cost(&self, n: usize) -> Cost {
+        let (n_, a, size) = (n as f64, self.heads.qkv() as f64, self.options.block as f64);
+        let sort = Cost { flops: 4.0 * n_ * n_ / size * a, saved: 8.0 * n_ * a };
+        self.heads.cost(n, self.blocks(n).pairs()) + sort
+    }
+}
