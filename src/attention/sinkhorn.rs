@@ -212,7 +212,10 @@ impl Attention for Sinkhorn {
 
     fn cost(&self, n: usize) -> Cost {
         let (n_, a, size) = (n as f64, self.heads.qkv() as f64, self.options.block as f64);
-        let sort = Cost { flops: 4.0 * n_ * n_ / size * a, saved: 8.0 * n_ * a };
+        // Each half of an iteration keeps three matrices of blocks.
+        let sorts = self.heads.heads as f64 * (n_ / size).powi(2);
+        let saved = 8.0 * n_ * a + 6.0 * self.options.iterations as f64 * sorts;
+        let sort = Cost { flops: 4.0 * n_ * n_ / size * a, saved };
         self.heads.cost(n, self.blocks(n).pairs()) + sort
     }
 }

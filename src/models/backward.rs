@@ -13,9 +13,42 @@ use crate::layers::Context;
 use crate::ops::Ids;
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, Var, bail};
+use std::collections::BTreeMap;
 
-/// Gradients of weights, of which one may be in several stores: their sum is its own.
-pub(crate) type Stores = Vec<GradStore>;
+/// The weights, and what their gradients have come to so far, by name.
+pub(crate) struct Sums<'a> {
+    vars: &'a BTreeMap<String, Var>,
+    by_name: BTreeMap<String, Tensor>,
+}
+
+impl<'a> Sums<'a> {
+    pub(crate) fn new(vars: &'a BTreeMap<String, Var>) -> Self {
+        Self { vars, by_name: BTreeMap::new() }
+    }
+
+    /// Adds what a store has of the weights. The rest of it, gradients of constants among
+    /// them, is freed.
+    fn add(&mut self, mut store: GradStore) -> Result<()> {
+        for (name, var) in self.vars {
+            if let Some(gradient) = store.remove(var) {
+                let sum = match self.by_name.remove(name) {
+                    Some(sum) => (sum + gradient)?,
+                    None => gradient,
+                };
+                self.by_name.insert(name.clone(), sum);
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradients, or the name of a weight that has none.
+    pub(crate) fn finish(self) -> std::result::Result<BTreeMap<String, Tensor>, String> {
+        match self.vars.keys().find(|name| !self.by_name.contains_key(*name)) {
+            Some(name) => Err(name.clone()),
+            None => Ok(self.by_name),
+        }
+    }
+}
 
 /// The gradient of a leaf of the store's graph.
 fn take(store: &mut GradStore, leaf: &Var) -> Result<Tensor> {
@@ -31,32 +64,34 @@ fn through(y: &Tensor, slope: &Tensor) -> Result<GradStore> {
 }
 
 impl Classifier {
-    /// The loss of the scores, and the gradients of all weights.
+    /// The loss of the scores; adds the gradients of all weights to `sums`.
     pub(crate) fn backward(
         &self,
         ids: &Ids,
         cx: &Context,
+        sums: &mut Sums,
         loss: impl Fn(&Tensor) -> Result<Tensor>,
-    ) -> Result<(Tensor, Stores)> {
+    ) -> Result<Tensor> {
         if !self.recompute && !self.section.reversible {
             let loss = loss(&self.forward(ids, cx)?)?;
-            let store = loss.backward()?;
-            return Ok((loss, vec![store]));
+            sums.add(loss.backward()?)?;
+            return Ok(loss.detach());
         }
         let (x, inner) = self.embedding.forward(ids, cx)?;
         let run = if self.section.reversible { Self::reversed } else { Self::recomputed };
         let head = |x: &Tensor| loss(&self.classify(x, cx)?);
-        let (loss, slope, mut stores) = run(self, &x, &inner, &head)?;
-        stores.push(through(&x, &slope)?);
-        Ok((loss, stores))
+        let (loss, slope) = run(self, &x, &inner, sums, &head)?;
+        sums.add(through(&x, &slope)?)?;
+        Ok(loss)
     }
 
     fn recomputed(
         &self,
         x: &Tensor,
         cx: &Context,
+        sums: &mut Sums,
         head: &dyn Fn(&Tensor) -> Result<Tensor>,
-    ) -> Result<(Tensor, Tensor, Stores)> {
+    ) -> Result<(Tensor, Tensor)> {
         let mut inputs = vec![x.detach()];
         for (i, block) in self.blocks.iter().enumerate() {
             let y = block.forward(&inputs[i], &cx.enter("layer", i))?.detach();
@@ -66,23 +101,24 @@ impl Classifier {
         let loss = head(&leaf)?;
         let mut store = loss.backward()?;
         let mut slope = take(&mut store, &leaf)?;
-        let mut stores = vec![store];
+        sums.add(store)?;
         for (i, block) in self.blocks.iter().enumerate().rev() {
             let leaf = Var::from_tensor(&inputs.pop().expect("one for each layer"))?;
             let y = block.forward(&leaf, &cx.enter("layer", i))?;
             let mut store = through(&y, &slope)?;
             slope = take(&mut store, &leaf)?;
-            stores.push(store);
+            sums.add(store)?;
         }
-        Ok((loss.detach(), slope, stores))
+        Ok((loss.detach(), slope))
     }
 
     fn reversed(
         &self,
         x: &Tensor,
         cx: &Context,
+        sums: &mut Sums,
         head: &dyn Fn(&Tensor) -> Result<Tensor>,
-    ) -> Result<(Tensor, Tensor, Stores)> {
+    ) -> Result<(Tensor, Tensor)> {
         let (mut y1, mut y2) = (x.detach(), x.detach());
         for (i, block) in self.blocks.iter().enumerate() {
             let cx = cx.enter("layer", i);
@@ -94,23 +130,23 @@ impl Classifier {
         let mut store = loss.backward()?;
         let half = (take(&mut store, &leaf)? * 0.5)?;
         let (mut s1, mut s2) = (half.clone(), half);
-        let mut stores = vec![store];
+        sums.add(store)?;
         for (i, block) in self.blocks.iter().enumerate().rev() {
             let cx = cx.enter("layer", i);
             let leaf = Var::from_tensor(&y1)?;
             let fed = block.feed(&leaf, &cx)?;
             let mut store = through(&fed, &s2)?;
             s1 = (s1 + take(&mut store, &leaf)?)?;
-            stores.push(store);
+            sums.add(store)?;
             y2 = (y2 - fed.detach())?;
 
             let leaf = Var::from_tensor(&y2)?;
             let mixed = block.attend(&leaf, &cx)?;
             let mut store = through(&mixed, &s1)?;
             s2 = (s2 + take(&mut store, &leaf)?)?;
-            stores.push(store);
+            sums.add(store)?;
             y1 = (y1 - mixed.detach())?;
         }
-        Ok((loss.detach(), (s1 + s2)?, stores))
+        Ok((loss.detach(), (s1 + s2)?))
     }
 }

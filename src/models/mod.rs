@@ -6,4 +6,5 @@ mod classifier;
 mod embedding;
 mod head;
 
+pub(crate) use backward::Sums;
 pub use classifier::Classifier;

@@ -3,7 +3,7 @@
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::layers::Context;
-use crate::models::Classifier;
+use crate::models::{Classifier, Sums};
 use crate::ops::cpu::{Real, fused, read, with_real};
 use candle_core::{D, DType, Tensor, Var};
 use rayon::prelude::*;
@@ -36,7 +36,7 @@ pub fn gradients(
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<Gradients>> {
     let mut loss = 0.0;
-    let mut by_name: BTreeMap<String, Tensor> = BTreeMap::new();
+    let mut sums = Sums::new(vars);
     for first in (0..batch.len()).step_by(micro.max(1)) {
         if stop() {
             return Ok(None);
@@ -44,19 +44,13 @@ pub fn gradients(
         let part = batch.narrow(first, micro.min(batch.len() - first))?;
         let cx = Context::new(part.mask.clone(), seed).training(step, batch.row(first));
         let mean = |logits: &Tensor| cross_entropy(logits, &part.labels, batch.len());
-        let (share, mut stores) = model.backward(&part.ids, &cx, mean)?;
+        let share = model.backward(&part.ids, &cx, &mut sums, mean)?;
         loss += share.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        for (name, var) in vars {
-            let found = stores.iter_mut().filter_map(|store| store.remove(var));
-            let before = by_name.remove(name);
-            let sum = before.into_iter().chain(found).map(Ok).reduce(|a, b| a? + b?);
-            let Some(sum) = sum.transpose()? else {
-                let message = format!("weight `{name}` gets no gradient from this model");
-                return Err(Error::Tensor(candle_core::Error::Msg(message)));
-            };
-            by_name.insert(name.clone(), sum);
-        }
     }
+    let by_name = sums.finish().map_err(|name| {
+        let message = format!("weight `{name}` gets no gradient from this model");
+        Error::Tensor(candle_core::Error::Msg(message))
+    })?;
     Ok(Some(Gradients { loss, by_name }))
 }
 

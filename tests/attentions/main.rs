@@ -5,4 +5,7 @@ mod common;
 
 mod battery;
 mod identities;
+mod linformer;
+mod mixed;
+mod patterns;
 mod performer;

@@ -1,7 +1,10 @@
 //! Agreement with PyTorch and public packages holding the same weights: the files of
 //! `tests/golden/` and the scripts that made them.
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod layers;
 
 use candle_core::{DType, Device, Tensor, Var};
 use common::{difference, largest, training};
