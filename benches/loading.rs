@@ -62,6 +62,7 @@ fn measure(task: &dyn Task, preset: &str) -> Result<()> {
             dtype: Dtype::F32,
             steps: None,
             micro_batch: None,
+            recompute: false,
             sets: &sets,
         };
         let config = resolve(&card, &request)?;

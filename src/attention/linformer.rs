@@ -120,6 +120,12 @@ impl Attention for Linformer {
         self.heads.projections.merge(&attention(&q, &k, &v, &how)?)
     }
 
+    /// Mixtures are made of all positions.
+    fn spread(&self, weights: &Tensor, x: &Tensor, _: &Context) -> candle_core::Result<Tensor> {
+        let mixes = self.key.narrow(1, 0, x.dim(1)?)?.transpose(1, 2)?.unsqueeze(0)?;
+        weights.broadcast_matmul(&mixes.contiguous()?)
+    }
+
     /// Kept besides the projections: columns and mixtures of keys and values.
     fn cost(&self, n: usize) -> Cost {
         let (n_, k, a) = (n as f64, self.k as f64, self.heads.qkv() as f64);

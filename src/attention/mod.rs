@@ -47,6 +47,16 @@ pub trait Attention: Send + Sync {
         let _ = n;
         Support::All
     }
+
+    /// Weights over what this layer made of its keys, [b, heads, rows, m], as weights over the
+    /// positions of the input `x` [b, n, width]: [b, heads, rows, n]. Keys beyond n are copies,
+    /// unless a variant knows better.
+    fn spread(&self, weights: &Tensor, x: &Tensor, cx: &Context) -> Result<Tensor> {
+        let _ = cx;
+        let (b, h, rows, m) = weights.dims4()?;
+        let n = x.dim(1)?;
+        weights.reshape((b, h, rows, m / n, n))?.sum(3)
+    }
 }
 
 /// What outputs depend on.

@@ -105,6 +105,15 @@ impl Sinkhorn {
         doubly_stochastic(&logits, self.options.iterations)
     }
 
+    /// P of the blocks of `x` [b, n, width].
+    fn sorted(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        let ((b, n, _), size) = (x.dims3()?, self.options.block);
+        let nb = n.div_ceil(size);
+        let blocked = |x: &Tensor| x.pad_with_zeros(1, 0, nb * size - n);
+        let valid = blocked(&cx.mask.tensor(x.dtype(), x.device())?)?.reshape((b, nb, size))?;
+        self.sorting(&blocked(x)?.reshape((b, nb, size, ()))?, &valid, cx)
+    }
+
     /// Keys: the sorted blocks, then the sequence's own.
     fn blocks(&self, n: usize) -> Blocks {
         let (size, sorted) = (self.options.block, n.div_ceil(self.options.block));
@@ -172,12 +181,9 @@ impl Attention for Sinkhorn {
         let (h, w, size) = (self.heads.heads, self.heads.head_width, self.options.block);
         let (q, k, v) = self.heads.projections.split(x)?;
         let nb = n.div_ceil(size);
-        let valid = cx.mask.tensor(x.dtype(), x.device())?;
-        let real = valid.unsqueeze(2)?;
+        let real = cx.mask.tensor(x.dtype(), x.device())?.unsqueeze(2)?;
         let blocked = |x: &Tensor| x.pad_with_zeros(1, 0, nb * size - n);
-        let in_blocks = blocked(&valid)?.reshape((b, nb, size))?;
-        let tokens = blocked(x)?.reshape((b, nb, size, ()))?;
-        let p = self.sorting(&tokens, &in_blocks, cx)?;
+        let p = self.sorted(x, cx)?;
 
         // [b, n, heads * width] -> the same of P times its blocks, [b, nb * size, ..].
         let mix = |x: &Tensor| -> candle_core::Result<Tensor> {
@@ -208,6 +214,18 @@ impl Attention for Sinkhorn {
         let how = Attend { keys: keys_mask, ..self.heads.how(self.blocks(n), cx) };
         let o = attention(&widened(&q, &one, h)?, &keys, &values, &how)?;
         self.heads.projections.merge(&o)
+    }
+
+    /// A sorted position is made of the same place in every block; padding is left out.
+    fn spread(&self, weights: &Tensor, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        let ((b, h, rows, m), n, size) = (weights.dims4()?, x.dim(1)?, self.options.block);
+        let nb = n.div_ceil(size);
+        let p = self.sorted(x, cx)?.transpose(2, 3)?.contiguous()?;
+        let beside = weights.narrow(3, 0, nb * size)?.reshape((b, h, rows, nb, size))?;
+        let beside = beside.permute((0, 1, 3, 2, 4))?.reshape((b, h, nb, rows * size))?;
+        let mixed = p.matmul(&beside)?.reshape((b, h, nb, rows, size))?;
+        let mixed = mixed.permute((0, 1, 3, 2, 4))?.reshape((b, h, rows, nb * size))?;
+        mixed.narrow(3, 0, n)? + weights.narrow(3, m - n, n)?
     }
 
     fn cost(&self, n: usize) -> Cost {

@@ -7,6 +7,7 @@ mod list;
 mod out;
 mod report;
 mod run;
+mod show;
 
 use crate::attention::Registry;
 use crate::error::Error;
@@ -34,6 +35,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Prepare, verify, export and look at the tasks' data
     Data(data::DataArgs),
+    /// Draw what models look at
+    Show(show::ShowArgs),
     /// List models, tasks and presets
     List(list::ListArgs),
     /// Print a completion script for a shell
@@ -50,6 +53,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Run(args) => run::run(args, registry, &progress),
         Command::Report(args) => report::run(args, &progress),
         Command::Data(args) => data::run(args, &progress),
+        Command::Show(args) => show::run(args, registry, &progress),
         Command::List(args) => list::run(args, registry),
         Command::Completions(args) => completions::run::<Cli>(args),
     };

@@ -42,6 +42,9 @@ pub struct RunArgs {
     /// Examples per forward pass; less takes less memory
     #[arg(long)]
     micro_batch: Option<usize>,
+    /// Compute layers again in the backward pass: less memory, more time, the same gradients
+    #[arg(long)]
+    recompute: bool,
     /// Change a value of the configuration, e.g. model.layers=2; may be repeated
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -88,6 +91,7 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
         dtype,
         steps: args.steps,
         micro_batch: args.micro_batch,
+        recompute: args.recompute,
         sets: &args.set,
     };
     let mut config = resolve(&card, &request)?;

@@ -40,6 +40,9 @@ pub struct RunSection {
     pub dtype: Dtype,
     /// Examples per forward pass; gradients are summed over the batch.
     pub micro_batch: usize,
+    /// Whether the backward pass computes layers again instead of keeping what they were.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub recompute: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,6 +222,7 @@ impl RunConfig {
             ("model.qkv", m.qkv),
             ("model.heads", m.heads),
             ("model.feed_forward", m.feed_forward),
+            ("model.feed_forward_chunks", m.feed_forward_chunks),
             ("train.batch", t.batch),
             ("train.steps", t.steps as usize),
             ("train.evaluate_every", t.evaluate_every as usize),

@@ -18,6 +18,7 @@ pub struct Request<'a> {
     pub dtype: Dtype,
     pub steps: Option<u64>,
     pub micro_batch: Option<usize>,
+    pub recompute: bool,
     /// `section.key=value`, later ones win.
     pub sets: &'a [String],
 }
@@ -45,6 +46,7 @@ pub fn resolve(card: &Card, request: &Request) -> Result<RunConfig> {
             device: request.device.to_string(),
             dtype: request.dtype,
             micro_batch: request.micro_batch.unwrap_or(train.batch).min(train.batch),
+            recompute: request.recompute,
         },
         model: section("model", &take("model")?)?,
         attention: (request.options)(&take("attention")?)?,

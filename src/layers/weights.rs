@@ -18,11 +18,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Weights {
     seed: Key,
     vars: Arc<Mutex<BTreeMap<String, Var>>>,
+    /// Shapes alone, where nothing is to be filled.
+    shapes: Option<Arc<Mutex<BTreeMap<String, Shape>>>>,
 }
 
 impl Weights {
     pub fn new(seed: u64) -> Self {
-        Self { seed: Key::new(seed).named("weights"), vars: Arc::default() }
+        Self { seed: Key::new(seed).named("weights"), vars: Arc::default(), shapes: None }
+    }
+
+    /// Weights that are counted and take no memory: each is one zero, seen as a whole tensor.
+    /// For asking a model what it would take.
+    pub fn unfilled() -> Self {
+        Self { shapes: Some(Arc::default()), ..Self::new(0) }
     }
 
     /// A builder that makes variables on first use and hands them out afterwards.
@@ -31,7 +39,7 @@ impl Weights {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Var>> {
-        self.vars.lock().unwrap_or_else(PoisonError::into_inner)
+        open(&self.vars)
     }
 
     /// All variables, in the order of their names.
@@ -41,7 +49,10 @@ impl Weights {
 
     /// Number of trainable values.
     pub fn count(&self) -> usize {
-        self.lock().values().map(|v| v.elem_count()).sum()
+        match &self.shapes {
+            Some(shapes) => open(shapes).values().map(Shape::elem_count).sum(),
+            None => self.lock().values().map(|v| v.elem_count()).sum(),
+        }
     }
 
     /// Overwrites the values of all variables; `values` must have the same names and
@@ -62,6 +73,10 @@ impl Weights {
     }
 }
 
+fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A draw from a normal distribution by Box and Muller's transform.
 pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
     // 1 - u lies in (0, 1], so the logarithm is finite.
@@ -78,6 +93,10 @@ impl SimpleBackend for Weights {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
+        if let Some(shapes) = &self.shapes {
+            open(shapes).insert(name.to_string(), shape.clone());
+            return Tensor::zeros((), dtype, device)?.broadcast_as(shape);
+        }
         if let Some(var) = self.lock().get(name) {
             if var.shape() != &shape {
                 bail!("weight `{name}` has shape {:?}, asked as {shape:?}", var.shape());

@@ -17,6 +17,11 @@ pub fn total_memory() -> Option<u64> {
     kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal")
 }
 
+/// Memory that programs can still have without swapping.
+pub fn free_memory() -> Option<u64> {
+    kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
+}
+
 /// Starts every high-water mark anew.
 pub fn reset_peaks() {
     super::reset_peak_live();

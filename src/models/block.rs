@@ -55,6 +55,11 @@ impl Block {
         add_dropout(&x, &fed, cx.dropout("feed_forward", self.dropout))
     }
 
+    /// What the attention is given of a layer's input.
+    pub(super) fn attention_input(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        self.norm1.forward(x)
+    }
+
     /// The attention's share of a residual.
     pub(super) fn attend(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
         let mixed = self.attention.forward(&self.norm1.forward(x)?, cx)?;

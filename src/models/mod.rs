@@ -5,6 +5,7 @@ mod block;
 mod classifier;
 mod embedding;
 mod head;
+mod maps;
 
 pub(crate) use backward::Sums;
 pub use classifier::Classifier;

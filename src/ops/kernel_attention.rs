@@ -9,6 +9,7 @@ use super::Mask;
 use super::cpu::{
     Mat, MatMut, Real, Shared, contiguous, dtype, fused, gemm, read, to_storage, with_real,
 };
+use super::recorder::record;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -51,6 +52,7 @@ pub fn reference(fq: &Tensor, fk: &Tensor, v: &Tensor, how: &Kernelised) -> Resu
     // Padded queries are divided by 1 instead, and then zeroed.
     let denominator = (denominator.broadcast_mul(&valid)?
         + (1.0 - &valid)?.broadcast_as(denominator.shape())?)?;
+    record(|| fq.matmul(&fk.t()?.contiguous()?)?.broadcast_div(&denominator))?;
     let o = fq.matmul(&s)?.broadcast_div(&denominator)?.broadcast_mul(&valid)?;
     o.transpose(1, 2)?.reshape((b, n, ()))
 }

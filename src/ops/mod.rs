@@ -18,6 +18,7 @@ pub mod kernel_attention;
 pub mod layer_norm;
 pub mod linear;
 mod mask;
+mod recorder;
 
 pub use attention::{Attend, Blocks, Extra, attention, attention_with};
 pub use cpu::composed;
@@ -27,3 +28,4 @@ pub use kernel_attention::{Kernelised, kernel_attention};
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use mask::Mask;
+pub use recorder::recorded;

@@ -14,7 +14,7 @@ mod aggregate;
 mod average;
 mod bubble;
 mod cell;
-mod chart;
+pub(crate) mod chart;
 mod escape;
 mod markdown;
 mod names;

@@ -1,5 +1,6 @@
 //! One run from a resolved configuration to its record: data, model, folder, training.
 
+use super::plan::plan;
 use super::trainer::{Job, Outcome, ended, train};
 use crate::attention::Variant;
 use crate::config::{RunConfig, Sizes};
@@ -56,6 +57,9 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
             config.model.length, data.max_length, config.run.task
         );
         return Err(Error::config("model.length", message));
+    }
+    if setting.device.is_cpu() {
+        plan(config, variant, data.sizes())?.check()?;
     }
     let (model, weights) = build(config, variant, data.sizes(), setting.device)?;
     // Only now: a configuration that cannot be run leaves no folder behind.
@@ -115,7 +119,7 @@ pub fn build(
     let weights = Weights::new(config.run.seed);
     let kind = (config.run.dtype.candle(), device);
     let model = Classifier::new(&config.model, variant, &config.attention, sizes, &weights, kind)?;
-    Ok((model, weights))
+    Ok((model.recomputing(config.run.recompute), weights))
 }
 
 fn describe(data: &Dataset) -> DataRecord {
@@ -151,7 +155,6 @@ pub fn micro_batch(
     if !device.is_cpu() {
         return Ok(config.train.batch);
     }
-    let (model, _) = build(config, variant, sizes, &Device::Cpu)?;
-    let example = 3.0 * model.cost(config.model.length).flops;
+    let example = 3.0 * plan(config, variant, sizes)?.forward;
     Ok(((FLOPS / example.max(1.0)) as usize).clamp(1, config.train.batch))
 }

@@ -20,6 +20,7 @@ fn config(task: &dyn Task, model: &str, attention: &str, preset: &str) -> RunCon
         dtype: Dtype::F32,
         steps: None,
         micro_batch: None,
+        recompute: false,
         sets: &[],
     };
     resolve(&Card::of(task).unwrap(), &request).unwrap()

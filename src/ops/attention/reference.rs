@@ -3,6 +3,7 @@
 use super::extra::Extra;
 use super::pattern::LAST_RESORT;
 use super::{Attend, Given};
+use crate::ops::recorder::record;
 use candle_core::{D, Result, Tensor};
 
 /// `q`, `k`, `v` as for [`super::attention`], with n x m tensors.
@@ -58,6 +59,7 @@ pub(super) fn composed(x: &Given, how: &Attend) -> Result<Tensor> {
     // in the slope, where it is squared.
     let sum = e.sum_keepdim(D::Minus1)?.maximum(1e-15)?;
     let p = e.broadcast_div(&sum)?;
+    record(|| Ok(p.clone()))?;
     let p = match how.dropout.p {
         0.0 => p,
         _ => (&p * how.dropout.mask(p.shape(), &p)?)?,
