@@ -94,13 +94,14 @@ impl BigBird {
             queries: queries.into(),
             keys: keys.into_iter().map(|keys| (keys.into(), Rule::All)).collect(),
         };
+        let all = || std::iter::once(0..n).collect();
         let mut part = Part::new();
         if front > 0 {
-            part.push(row(0..front, vec![0..n]));
+            part.push(row(0..front, all()));
         }
         for i in 0..count {
             if global(i) {
-                part.push(row(range(i), vec![0..n]));
+                part.push(row(range(i), all()));
                 continue;
             }
             let mut seen: Vec<usize> =
@@ -111,7 +112,7 @@ impl BigBird {
                 seen.push(legal.swap_remove(rng.random_range(0..legal.len())));
             }
             seen.sort_unstable();
-            let mut keys = vec![0..front];
+            let mut keys: Vec<Range<usize>> = std::iter::once(0..front).collect();
             for range in seen.into_iter().map(range) {
                 match keys.last_mut() {
                     Some(last) if last.end == range.start => last.end = range.end,

@@ -5,7 +5,7 @@ use crate::attention::{Registry, Variant};
 use crate::config::{Card, Dtype, Request, RunConfig, resolve};
 use crate::error::Result;
 use crate::tasks;
-use crate::train::{Plan, plan};
+use crate::train::{Plan, plan, receptive_field};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -96,6 +96,7 @@ fn list_models(args: &ListArgs, registry: &Registry) -> Result<(Value, String)> 
                 config.model.width
             );
         }
+        let seen = receptive_field(&config, variant, card.sizes())?;
         let defaults = (variant.options)(&toml::Table::new())?;
         let more = plan.parameters as f64 / base as f64;
         let rule = if more > MORE { ", above LRA's limit of 10 %" } else { "" };
@@ -109,7 +110,7 @@ fn list_models(args: &ListArgs, registry: &Registry) -> Result<(Value, String)> 
             100.0 * (more - 1.0),
             scaled(3.0 * plan.forward, "FLOP"),
             scaled(plan.kept, "B"),
-            plan.receptive_field,
+            seen,
         );
         let mut options = Vec::new();
         for (key, meaning) in variant.keys {
@@ -123,7 +124,7 @@ fn list_models(args: &ListArgs, registry: &Registry) -> Result<(Value, String)> 
             "summary": variant.summary, "options": options, "parameters": plan.parameters,
             "parameters_of_transformer": base, "tokens": config.model.length,
             "training_flops": 3.0 * plan.forward, "kept_bytes": plan.kept,
-            "receptive_field": plan.receptive_field,
+            "receptive_field": seen,
         }));
     }
     Ok((Value::Array(json), text))

@@ -22,7 +22,7 @@ pub use checkpoint::{Checkpoint, latest, load, prune};
 pub use evaluate::evaluate;
 pub use gradient::{Gradients, gradients, score};
 pub use optimiser::{AdamW, Moments};
-pub use plan::{Plan, plan};
+pub use plan::{Plan, plan, receptive_field};
 pub use schedule::learning_rate;
 pub use session::{Setting, build, micro_batch, run};
 pub use tensors::{load_weights, save_weights};

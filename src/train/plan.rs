@@ -19,19 +19,30 @@ pub struct Plan {
     pub kept: f64,
     /// FLOPs of one example's forward pass; embedding and head left out.
     pub forward: f64,
-    /// The largest number of positions one output of the first layer depends on.
-    pub receptive_field: usize,
 }
 
-/// The plan of a configuration, for inputs as long as the model takes. Builds the model with
-/// weights that take no memory.
-pub fn plan(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<Plan> {
+/// The model with weights that take no memory.
+fn unfilled(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<(Classifier, Weights)> {
     let weights = Weights::unfilled();
-    let dtype = config.run.dtype.candle();
+    let kind = (config.run.dtype.candle(), &Device::Cpu);
     let (section, options) = (&config.model, &config.attention);
-    let kind = (dtype, &Device::Cpu);
     let model = Classifier::new(section, variant, options, sizes, &weights, kind)?;
-    let bytes = dtype.size_in_bytes() as f64;
+    Ok((model, weights))
+}
+
+/// The largest number of positions one output of the first layer depends on, of the longest
+/// input. Takes memory quadratic in it.
+pub fn receptive_field(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<usize> {
+    let (model, _) = unfilled(config, variant, sizes)?;
+    let n = model.positions(config.model.length);
+    Ok(model.attentions().next().map_or(0, |attention| attention.support(n).widest(n)))
+}
+
+/// The plan of a configuration, for inputs as long as the model takes.
+pub fn plan(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<Plan> {
+    let (model, weights) = unfilled(config, variant, sizes)?;
+    let section = &config.model;
+    let bytes = config.run.dtype.candle().size_in_bytes() as f64;
     let Cost { flops, saved } = model.cost(section.length);
     let n = model.positions(section.length);
     // Recomputed layers keep their inputs and the values of one layer; reversible ones two
@@ -43,13 +54,11 @@ pub fn plan(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<Plan>
         (false, true) => saved / layers + (layers + 2.0) * inputs,
         (false, false) => saved,
     };
-    let first = model.attentions().next();
     Ok(Plan {
         parameters: weights.count(),
         weights: 4.0 * bytes * weights.count() as f64,
         kept: bytes * saved * config.run.micro_batch as f64,
         forward: flops,
-        receptive_field: first.map_or(0, |attention| attention.support(n).widest(n)),
     })
 }
 

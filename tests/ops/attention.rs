@@ -130,11 +130,11 @@ fn shuffled(n: usize, ends: [usize; 3], size: usize) -> Blocks {
     let valid = masks(n);
     let mut positions = Vec::new();
     for _round in 0..2 {
-        for b in 0..3 {
+        for (b, &end) in ends.iter().enumerate() {
             for _head in 0..2 {
                 let (mut real, padded): (Vec<u32>, Vec<u32>) =
                     (0..n as u32).partition(|&p| valid.row(b)[p as usize]);
-                assert_eq!(real.len(), ends[b]);
+                assert_eq!(real.len(), end);
                 for i in (1..real.len()).rev() {
                     real.swap(i, rng.random_range(0..=i));
                 }
