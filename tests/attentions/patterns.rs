@@ -73,7 +73,7 @@ fn sparse_patterns_are_their_formulas() {
     let block = |i: usize, j: usize| i / l == j / l;
     let summary = |_: usize, j: usize| j % l >= l - c;
     let window = |i: usize, j: usize| i.abs_diff(j) < l;
-    let column = |i: usize, j: usize| i.abs_diff(j) % l == 0;
+    let column = |i: usize, j: usize| i.abs_diff(j).is_multiple_of(l);
     let name = "sparse-transformer";
     assert_seen(name, fixed, 0, |i, j| block(i, j) || summary(i, j));
     assert_seen(name, strided, 0, |i, j| window(i, j) || column(i, j));
@@ -131,7 +131,7 @@ fn longformer_windows_are_their_formulas() {
     for at in 0..N * N {
         let off = (at / N).abs_diff(at % N);
         assert_eq!(plain[at] == 1.0, off <= 2);
-        assert_eq!(wide[at] == 1.0, off % 3 == 0 && off <= 6);
+        assert_eq!(wide[at] == 1.0, off.is_multiple_of(3) && off <= 6);
     }
 }
 
