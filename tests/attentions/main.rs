@@ -9,3 +9,4 @@ mod linformer;
 mod mixed;
 mod patterns;
 mod performer;
+mod wiring;

@@ -5,6 +5,7 @@ mod determinism;
 mod output;
 mod presets;
 mod resume;
+mod show;
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
