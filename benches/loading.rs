@@ -10,7 +10,7 @@
 
 use candle_core::Device;
 use lra::attention::Registry;
-use lra::config::{Card, Dtype, Request, RunConfig, resolve};
+use lra::config::{Card, Request, RunConfig, resolve};
 use lra::data::{Loader, places};
 use lra::error::Result;
 use lra::progress::Progress;
@@ -52,19 +52,7 @@ fn measure(task: &dyn Task, preset: &str) -> Result<()> {
     let mut best = (0.0, "");
     let mut data = None;
     for variant in registry.iter() {
-        let request = Request {
-            model: variant.name,
-            prefers: variant.prefers,
-            options: variant.options,
-            preset,
-            seed: 0,
-            device: "cpu",
-            dtype: Dtype::F32,
-            steps: None,
-            micro_batch: None,
-            recompute: false,
-            sets: &sets,
-        };
+        let request = Request { sets: &sets, ..variant.request(preset) };
         let config = resolve(&card, &request)?;
         let (_, data) = match &mut data {
             Some(data) => data,

@@ -13,7 +13,7 @@
 
 use super::{Attention, Build, Cost, Multihead, Support, Variant};
 use crate::config::resolved;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layers::Context;
 use crate::ops::Blocks;
 use crate::ops::attention::{Entry, Part, Rule};
@@ -36,12 +36,19 @@ pub(super) const VARIANT: Variant = Variant {
     ],
     options: |table| resolved::<Options>("attention", table),
     build: |build| Ok(Box::new(BigBird::new(build)?)),
-    front: |table| {
-        let options: Options = crate::config::section("attention", table)?;
-        Ok(if options.form == Form::Etc { options.tokens } else { 0 })
+    front: |table| match crate::config::section("attention", table)? {
+        Options { form: Form::Itc, .. } => Ok(0),
+        Options { tokens: tokens @ 1..=MOST_TOKENS, .. } => Ok(tokens),
+        Options { tokens, .. } => Err(Error::config(
+            "attention.tokens",
+            format!("expected 1 to {MOST_TOKENS}, got {tokens}"),
+        )),
     },
     ..Variant::PLAIN
 };
+
+/// More than the paper's 256 by far; they are weights, and all see them.
+const MOST_TOKENS: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,9 +83,6 @@ impl BigBird {
     fn new(build: &Build) -> Result<Self> {
         let options: Options = build.options()?;
         build.at_least("block", options.block, 1)?;
-        if options.form == Form::Etc {
-            build.at_least("tokens", options.tokens, 1)?;
-        }
         let graph = Key::new(0).named("bigbird").index(build.layer as u64);
         Ok(Self { heads: Multihead::new(build)?, options, graph })
     }

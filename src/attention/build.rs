@@ -3,6 +3,7 @@
 use super::Cost;
 use crate::error::{Error, Result};
 use crate::layers::Linear;
+use crate::measure::free_memory;
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use serde::de::DeserializeOwned;
@@ -44,10 +45,32 @@ impl Build<'_> {
 
     /// An error unless an option is at least `least`.
     pub fn at_least(&self, key: &str, value: usize, least: usize) -> Result<()> {
-        if value >= least {
-            return Ok(());
+        self.between(key, value, least, usize::MAX)
+    }
+
+    /// An error unless an option lies in `least..=most`.
+    pub fn between(&self, key: &str, value: usize, least: usize, most: usize) -> Result<()> {
+        match value {
+            _ if (least..=most).contains(&value) => Ok(()),
+            _ if most == usize::MAX => {
+                Err(self.bad(key, format!("expected at least {least}, got {value}")))
+            }
+            _ => Err(self.bad(key, format!("expected {least} to {most}, got {value}"))),
         }
-        Err(self.bad(key, format!("expected at least {least}, got {value}")))
+    }
+
+    /// An error where this machine has no memory for draws of this shape, which are no weights
+    /// and so in no plan.
+    pub(super) fn has_room_for(&self, shape: [usize; 3]) -> Result<()> {
+        let bytes = shape.iter().fold(12.0, |bytes, &size| bytes * size as f64);
+        match free_memory() {
+            Some(free) if bytes > free as f64 => Err(Error::OutOfMemory(format!(
+                "fixed logits of shape {shape:?} take {:.1} GB, more than is free; lower \
+                 model.length",
+                bytes / 1e9
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// An impossible value of one of the variant's options.

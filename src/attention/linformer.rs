@@ -16,7 +16,6 @@ use crate::ops::{Attend, Blocks, Mask, attention};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 pub(super) const VARIANT: Variant = Variant {
     name: "linformer",
@@ -72,10 +71,7 @@ struct Linformer {
 impl Linformer {
     fn new(build: &Build) -> Result<Self> {
         let Options { k, sharing } = build.options()?;
-        if k == 0 || k > build.n {
-            let n = build.n;
-            return Err(build.bad("k", format!("expected 1 to the {n} positions, got {k}")));
-        }
+        build.between("k", k, 1, build.n)?;
         let one = |vb: VarBuilder| vb.get_with_hints((build.n, k), "weight", xavier(build.n, k));
         let single = |vb| one(vb)?.unsqueeze(0);
         let per_head = |name: &str| {
@@ -114,9 +110,9 @@ impl Attention for Linformer {
         let valid = cx.mask.tensor(x.dtype(), x.device())?.unsqueeze(2)?;
         let k = self.mix(&k.broadcast_mul(&valid)?, &self.key)?;
         let v = self.mix(&v.broadcast_mul(&valid)?, &self.value)?;
-        let blocks = Blocks::rectangle(cx.mask.n(), mixtures);
         let keys = Mask::new(vec![true; b * mixtures], b, mixtures)?;
-        let how = Attend { keys, blocks: Arc::new(blocks), ..self.heads.how(Blocks::full(1), cx) };
+        let how = self.heads.how(Blocks::rectangle(cx.mask.n(), mixtures), cx);
+        let how = Attend { keys, ..how };
         self.heads.projections.merge(&attention(&q, &k, &v, &how)?)
     }
 

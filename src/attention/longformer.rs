@@ -16,7 +16,6 @@ use crate::ops::attention::{Entry, Part, Rule, Span};
 use crate::ops::{Attend, Blocks, Mask, attention};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 pub(super) const VARIANT: Variant = Variant {
     name: "longformer",
@@ -89,9 +88,8 @@ impl Longformer {
         }
         let dilation = options.dilation.at(build.layer).unwrap_or(0);
         build.at_least("dilation", dilation, 1)?;
-        if options.dilated_heads > build.heads && dilation > 1 {
-            let (got, of) = (options.dilated_heads, build.heads);
-            return Err(build.bad("dilated_heads", format!("expected at most {of}, got {got}")));
+        if dilation > 1 {
+            build.between("dilated_heads", options.dilated_heads, 0, build.heads)?;
         }
         let into =
             |name: &str| Linear::without_bias(build.width, build.qkv, build.weights.pp(name));
@@ -102,8 +100,9 @@ impl Longformer {
         Ok(Self {
             heads: Multihead::new(build)?,
             rows,
-            side: window / 2,
-            dilation,
+            // No position is farther than the input is long.
+            side: (window / 2).min(build.n),
+            dilation: dilation.min(build.n),
             dilated_heads: options.dilated_heads.min(build.heads),
             global: options.global,
         })
@@ -150,13 +149,11 @@ impl Attention for Longformer {
         let mut o = attention(&q, &k, &v, &self.heads.how(self.local(n), cx))?;
         if let Some([query, key, value]) = &self.rows {
             let global = self.global.min(n);
-            let rows = cx.mask.clone();
-            let valid = (0..b).flat_map(|i| rows.row(i)[..global].to_vec()).collect();
+            let valid = (0..b).flat_map(|i| cx.mask.row(i)[..global].to_vec()).collect();
             let how = Attend {
-                blocks: Arc::new(Blocks::rectangle(global, n)),
                 mask: Mask::new(valid, b, global)?,
                 dropout: cx.dropout("global", self.heads.dropout),
-                ..self.heads.how(Blocks::full(n), cx)
+                ..self.heads.how(Blocks::rectangle(global, n), cx)
             };
             let q = query.forward(&x.narrow(1, 0, global)?.contiguous()?)?;
             let rows = attention(&q, &key.forward(x)?, &value.forward(x)?, &how)?;

@@ -75,13 +75,7 @@ impl Support {
     pub fn widest(&self, n: usize) -> usize {
         match self {
             Self::All | Self::Chosen => n,
-            Self::Listed(blocks) => {
-                let seen = blocks.union();
-                seen.chunks_exact(n)
-                    .map(|row| row.iter().filter(|&&s| s).count())
-                    .max()
-                    .unwrap_or(0)
-            }
+            Self::Listed(blocks) => blocks.widest(),
         }
     }
 }

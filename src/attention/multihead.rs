@@ -20,12 +20,17 @@ pub struct Multihead {
 
 impl Multihead {
     pub fn new(build: &Build) -> Result<Self> {
-        Ok(Self {
-            projections: Projections::new(build)?,
-            heads: build.heads,
-            head_width: build.head_width(),
-            dropout: build.dropout,
-        })
+        Ok(Self::of(build, Projections::new(build)?))
+    }
+
+    /// Heads of values alone, whose scores are made of something else.
+    pub fn of_values(build: &Build) -> Result<Self> {
+        Ok(Self::of(build, Projections::of_values(build)?))
+    }
+
+    fn of(build: &Build, projections: Projections) -> Self {
+        let (heads, dropout) = (build.heads, build.dropout);
+        Self { projections, heads, head_width: build.head_width(), dropout }
     }
 
     /// Width of all heads.

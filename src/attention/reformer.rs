@@ -80,7 +80,8 @@ impl Reformer {
     fn new(build: &Build) -> Result<Self> {
         let options: Options = build.options()?;
         build.at_least("chunk", options.chunk, 1)?;
-        build.at_least("rounds", options.rounds, 1)?;
+        build.between("rounds", options.rounds, 1, 256)?;
+        build.between("buckets", options.buckets, 0, 2 * build.n)?;
         if options.buckets % 2 == 1 {
             let got = options.buckets;
             return Err(build.bad("buckets", format!("expected an even number, got {got}")));
@@ -89,6 +90,10 @@ impl Reformer {
             0 => 2 * build.n.div_ceil(options.chunk),
             given => given,
         };
+        // Chunks are a ring: there are no more than positions to look back at.
+        let near = |chunks: usize| chunks.min(build.n);
+        let (chunk, back, ahead) = (near(options.chunk), near(options.back), near(options.ahead));
+        let options = Options { chunk, back, ahead, ..options };
         let (d, a) = (build.width, build.qkv);
         let into = |name: &str| Linear::without_bias(d, a, build.weights.pp(name));
         Ok(Self {

@@ -4,6 +4,7 @@ use super::{
     Attention, Build, bigbird, linear, linformer, local, longformer, performer, reformer, sinkhorn,
     sparse, synthesizer, transformer, transformer_xl,
 };
+use crate::config::{Dtype, Request};
 use crate::error::{Error, Result};
 
 /// An entry of the registry: how a variant is called, explained and built.
@@ -33,6 +34,23 @@ pub struct Variant {
 }
 
 impl Variant {
+    /// A request for this attention: seed 0, one CPU, f32, nothing changed of the preset.
+    pub fn request<'a>(&self, preset: &'a str) -> Request<'a> {
+        Request {
+            model: self.name,
+            prefers: self.prefers,
+            options: self.options,
+            preset,
+            seed: 0,
+            device: "cpu",
+            dtype: Dtype::F32,
+            steps: None,
+            micro_batch: None,
+            recompute: false,
+            sets: &[],
+        }
+    }
+
     /// What most variants are: without keys, wishes or tokens of their own. For the fields
     /// that a constant leaves out; it cannot be built.
     pub const PLAIN: Self = Self {

@@ -72,7 +72,11 @@ impl Sinkhorn {
     fn new(build: &Build) -> Result<Self> {
         let options: Options = build.options()?;
         build.at_least("block", options.block, 1)?;
-        build.at_least("iterations", options.iterations, 1)?;
+        build.between("iterations", options.iterations, 1, 1000)?;
+        // A block is padded to its size, and none is longer than the input.
+        let block = options.block.min(build.n);
+        let cut = options.cut.min(build.n);
+        let options = Options { block, cut, ..options };
         if !(options.temperature > 0.0 && options.temperature.is_finite()) {
             let got = options.temperature;
             return Err(build.bad("temperature", format!("expected a number > 0, got {got}")));

@@ -79,10 +79,7 @@ impl Sparse {
     fn new(build: &Build) -> Result<Self> {
         let options: Options = build.options()?;
         build.at_least("stride", options.stride, 1)?;
-        if options.summary == 0 || options.summary > options.stride {
-            let (c, l) = (options.summary, options.stride);
-            return Err(build.bad("summary", format!("expected 1 to the stride of {l}, got {c}")));
-        }
+        build.between("summary", options.summary, 1, options.stride)?;
         Ok(Self { heads: Multihead::new(build)?, options, layer: build.layer })
     }
 

@@ -13,7 +13,7 @@
 //! Cost: `2 n² qkv` FLOPs, twice that with `dot`; the logits take memory quadratic in n,
 //! `random` ones once and `dense` ones for each example.
 
-use super::{Attention, Build, Cost, Multihead, Projections, Variant};
+use super::{Attention, Build, Cost, Multihead, Variant};
 use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::{Context, xavier};
@@ -82,22 +82,26 @@ enum Logits {
 
 struct Synthesizer {
     heads: Multihead,
+    /// Each kind and its weight, of which there is at least one.
     logits: Vec<(Logits, Option<Tensor>)>,
-    dot: Option<Option<Tensor>>,
+    dot: bool,
+    dot_weight: Option<Tensor>,
     width: usize,
 }
 
 impl Synthesizer {
     fn new(build: &Build) -> Result<Self> {
         let options: Options = build.options()?;
-        build.at_least("rank", options.rank, 1)?;
-        if options.kinds.is_empty() {
-            return Err(build.bad("kinds", "expected at least one kind, got none"));
+        if options.kinds.contains(&Kind::FactorisedRandom) {
+            build.between("rank", options.rank, 1, build.n)?;
         }
         let mut sorted = options.kinds.clone();
         sorted.sort_by_key(|&kind| kind as usize);
         if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(build.bad("kinds", "expected each kind once"));
+        }
+        if options.kinds.is_empty() {
+            return Err(build.bad("kinds", "expected at least one kind, got none"));
         }
         let weight = |name: &str| -> candle_core::Result<Option<Tensor>> {
             let vb = build.weights.pp("weights");
@@ -113,35 +117,24 @@ impl Synthesizer {
             Ok((Logits::new(kind, build, build.weights.pp(name), &options)?, weight(name)?))
         });
         let logits = logits.collect::<Result<_>>()?;
-        let dot = options.dot.then(|| weight("dot")).transpose()?;
-        let projections = match options.dot {
-            true => Projections::new(build)?,
-            false => Projections::of_values(build)?,
+        let (heads, dot_weight) = match options.dot {
+            true => (Multihead::new(build)?, weight("dot")?),
+            false => (Multihead::of_values(build)?, None),
         };
-        let heads = Multihead {
-            projections,
-            heads: build.heads,
-            head_width: build.head_width(),
-            dropout: build.dropout,
-        };
-        Ok(Self { heads, logits, dot, width: build.width })
+        Ok(Self { heads, logits, dot: options.dot, dot_weight, width: build.width })
     }
 
     /// All logits but those of queries and keys, [b or 1, n, heads * n].
     fn terms(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let n = x.dim(1)?;
-        let mut sum: Option<Tensor> = None;
-        for (logits, weight) in &self.logits {
-            let mut terms = logits.of(x)?;
-            if let Some(weight) = weight {
-                terms = terms.broadcast_mul(&candle_nn::ops::sigmoid(weight)?)?;
-            }
-            sum = Some(match sum {
-                Some(sum) => sum.broadcast_add(&terms)?,
-                None => terms,
-            });
-        }
-        let sum = sum.expect("checked when built: at least one kind");
+        let weighted = |(logits, weight): &(Logits, Option<Tensor>)| match weight {
+            Some(weight) => logits.of(x)?.broadcast_mul(&candle_nn::ops::sigmoid(weight)?),
+            None => logits.of(x),
+        };
+        let terms = self.logits.iter().map(weighted);
+        let Some(sum) = terms.reduce(|a, b| a?.broadcast_add(&b?)).transpose()? else {
+            candle_core::bail!("synthesizer: logits of no kind")
+        };
         let (b, h, _, _) = sum.dims4()?;
         sum.transpose(1, 2)?.reshape((b, n, h * n))
     }
@@ -152,18 +145,18 @@ impl Logits {
         let (h, n, d, w) = (build.heads, build.n, build.width, build.head_width());
         // What is never trained is no weight: the same for every seed.
         let fixed = Key::new(0).named("synthesizer").index(build.layer as u64);
-        let get = |name: &str, rows: usize, columns: usize| -> candle_core::Result<Tensor> {
+        let get = |name: &str, rows: usize, columns: usize| -> Result<Tensor> {
             let (shape, init) = ((h, rows, columns), xavier(rows, columns));
             if options.trained || matches!(kind, Kind::Dense | Kind::FactorisedDense) {
-                return vb.get_with_hints(shape, name, init);
+                return Ok(vb.get_with_hints(shape, name, init)?);
             }
+            build.has_room_for([h, rows, columns])?;
             let bound = (6.0 / (rows + columns) as f64).sqrt();
             let mut rng = fixed.named(name).stream();
             let draws: Vec<f64> =
                 (0..h * rows * columns).map(|_| rng.random_range(-bound..bound)).collect();
-            Tensor::from_vec(draws, shape, &Device::Cpu)?
-                .to_dtype(vb.dtype())?
-                .to_device(vb.device())
+            let draws = Tensor::from_vec(draws, shape, &Device::Cpu)?;
+            Ok(draws.to_dtype(vb.dtype())?.to_device(vb.device())?)
         };
         let p = (n as f64).sqrt().ceil() as usize;
         Ok(match kind {
@@ -181,7 +174,7 @@ impl Logits {
 
     /// [b or 1, heads, n, n].
     fn of(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let (b, n, d) = x.dims3()?;
+        let (b, n, _) = x.dims3()?;
         let each = |x: &Tensor, w: &Tensor| x.reshape((b, 1, n, ()))?.broadcast_matmul(w);
         match self {
             Self::Random(logits) => logits.narrow(1, 0, n)?.narrow(2, 0, n)?.unsqueeze(0),
@@ -194,7 +187,6 @@ impl Logits {
                 hidden.broadcast_matmul(&output.narrow(2, 0, n)?.contiguous()?)
             }
             Self::FactorisedDense(tiled, repeated) => {
-                debug_assert_eq!(tiled.dim(1)?, d);
                 let (tiled, repeated) = (each(x, tiled)?, each(x, repeated)?);
                 let (_, h, _, p) = tiled.dims4()?;
                 let q = repeated.dim(3)?;
@@ -230,22 +222,21 @@ impl Attention for Synthesizer {
         let projections = &self.heads.projections;
         let how = self.heads.how(Blocks::full(cx.mask.n()), cx);
         let terms = (Extra::Pairs, &self.terms(x)?);
-        let o = match &self.dot {
-            Some(weight) => {
-                let (mut q, k, v) = projections.split(x)?;
-                if let Some(weight) = weight {
-                    q = q.broadcast_mul(&candle_nn::ops::sigmoid(weight)?)?;
-                }
-                attention_with(Some((&q, &k)), &v, terms, &how)?
+        let o = if self.dot {
+            let (mut q, k, v) = projections.split(x)?;
+            if let Some(weight) = &self.dot_weight {
+                q = q.broadcast_mul(&candle_nn::ops::sigmoid(weight)?)?;
             }
-            None => attention_with(None, &projections.values(x)?, terms, &how)?,
+            attention_with(Some((&q, &k)), &v, terms, &how)?
+        } else {
+            attention_with(None, &projections.values(x)?, terms, &how)?
         };
         projections.merge(&o)
     }
 
     fn cost(&self, n: usize) -> Cost {
         let (h, w) = (self.heads.heads as f64, self.heads.head_width);
-        let share = if self.dot.is_some() { 1.0 } else { 0.5 };
+        let share = if self.dot { 1.0 } else { 0.5 };
         let scores = self.heads.cost(n, (n * n) as f64);
         let own = Cost { flops: scores.flops * share, ..scores };
         let terms = self.logits.iter().map(|(logits, _)| logits.cost(n, self.width, h, w));

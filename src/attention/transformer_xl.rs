@@ -81,8 +81,9 @@ impl TransformerXl {
             relative: Linear::without_bias(d, a, build.weights.pp("relative"))?,
             biases: [bias("content_bias", place)?, bias("position_bias", place)?],
             width: d,
-            segment,
-            memory,
+            // Nothing lies before or beyond the input.
+            segment: segment.min(build.n),
+            memory: memory.min(build.n),
             causal,
         })
     }

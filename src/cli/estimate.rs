@@ -1,20 +1,28 @@
 //! What a preset would cost on this machine, from one measured training step.
 
 use crate::attention::Variant;
-use crate::config::{Card, RunConfig};
+use crate::config::{Card, RunConfig, RunSection};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::layers::Weights;
 use crate::models::Classifier;
 use crate::ops::{Ids, Mask};
+use crate::train::plan;
 use candle_core::Device;
 use std::time::Instant;
 
-/// Seconds of training, from one step on one example of the task's mean length.
+/// Seconds of training, or an error where the memory is not there; from one step on one example of the task's mean length.
 pub fn seconds(config: &RunConfig, variant: &Variant, card: &Card, device: &Device) -> Result<f64> {
+    let sizes = card.sizes();
+    if device.is_cpu() {
+        let one = RunConfig {
+            run: RunSection { micro_batch: 1, ..config.run.clone() },
+            ..config.clone()
+        };
+        plan(&one, variant, sizes)?.check()?;
+    }
     let weights = Weights::new(0);
     let kind = (config.run.dtype.candle(), device);
-    let sizes = card.sizes();
     let (model, options) = (&config.model, &config.attention);
     let classifier = Classifier::new(model, variant, options, sizes, &weights, kind)?;
     let n = config.model.length;

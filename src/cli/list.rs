@@ -2,8 +2,8 @@
 
 use super::out;
 use crate::attention::{Registry, Variant};
-use crate::config::{Card, Dtype, Request, RunConfig, resolve};
-use crate::error::Result;
+use crate::config::{Card, Request, RunConfig, resolve};
+use crate::error::{Error, Result};
 use crate::tasks;
 use crate::train::{Plan, plan, receptive_field};
 use clap::{Args, ValueEnum};
@@ -60,27 +60,19 @@ const MORE: f64 = 1.10;
 /// The plan of a model on a task, one example at a time.
 fn plan_of(args: &ListArgs, card: &Card, variant: &Variant) -> Result<(RunConfig, Plan)> {
     let sets: Vec<String> = args.n.iter().map(|n| format!("model.length={n}")).collect();
-    let config = resolve(
-        card,
-        &Request {
-            model: variant.name,
-            prefers: variant.prefers,
-            options: variant.options,
-            preset: &args.preset,
-            seed: 0,
-            device: "cpu",
-            dtype: Dtype::F32,
-            steps: None,
-            micro_batch: Some(1),
-            recompute: false,
-            sets: &sets,
-        },
-    )?;
+    let request = variant.request(&args.preset);
+    let config = resolve(card, &Request { micro_batch: Some(1), sets: &sets, ..request })?;
     let plan = plan(&config, variant, card.sizes())?;
     Ok((config, plan))
 }
 
+/// Tokens of an input whose every pair can still be counted in seconds: twice Path-256's.
+const MOST: usize = 1 << 17;
+
 fn list_models(args: &ListArgs, registry: &Registry) -> Result<(Value, String)> {
+    if let Some(n) = args.n.filter(|n| !(1..=MOST).contains(n)) {
+        return Err(Error::usage(format!("--n {n}: expected 1 to {MOST}")));
+    }
     let card = Card::of(tasks::find(&args.task)?)?;
     let base = plan_of(args, &card, registry.get("transformer")?)?.1.parameters;
     let (mut json, mut text) = (Vec::new(), String::new());

@@ -82,10 +82,6 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
     };
     let usual = if device.is_cpu() { "quick" } else { "lra" };
     let mut request = Request {
-        model: &args.model,
-        prefers: variant.prefers,
-        options: variant.options,
-        preset: args.preset.as_deref().unwrap_or(usual),
         seed: args.seed,
         device: &place,
         dtype,
@@ -93,17 +89,23 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
         micro_batch: args.micro_batch,
         recompute: args.recompute,
         sets: &args.set,
+        ..variant.request(args.preset.as_deref().unwrap_or(usual))
     };
     let mut config = resolve(&card, &request)?;
     let chosen = format!("preset {}: {}", request.preset, card.describe(request.preset));
     if args.preset.is_none() && request.preset != "lra" {
         (request.preset, request.sets, request.steps) = ("lra", &[], None);
         let full = resolve(&card, &request)?;
-        let seconds = estimate::seconds(&full, variant, &card, &device)?;
+        let would = match estimate::seconds(&full, variant, &card, &device) {
+            Ok(seconds) => format!(
+                "would take about {} of training here (measured on one example)",
+                estimate::duration(seconds)
+            ),
+            Err(error @ Error::OutOfMemory(_)) => format!("does not fit here ({error})"),
+            Err(error) => return Err(error),
+        };
         progress.say(&format!(
-            "{chosen} (taken because there is no GPU); the full one, `--preset lra`, would take \
-             about {} of training here (measured on one example)",
-            estimate::duration(seconds)
+            "{chosen} (taken because there is no GPU); the full one, `--preset lra`, {would}"
         ));
     } else {
         progress.say(&chosen);

@@ -50,7 +50,11 @@ impl Weights {
     /// Number of trainable values.
     pub fn count(&self) -> usize {
         match &self.shapes {
-            Some(shapes) => open(shapes).values().map(Shape::elem_count).sum(),
+            // Sizes that no machine has must not wrap around to small ones.
+            Some(shapes) => open(shapes).values().fold(0, |sum: usize, shape| {
+                let sizes = shape.dims().iter();
+                sum.saturating_add(sizes.fold(1, |count: usize, &size| count.saturating_mul(size)))
+            }),
             None => self.lock().values().map(|v| v.elem_count()).sum(),
         }
     }

@@ -63,6 +63,35 @@ fn through(y: &Tensor, slope: &Tensor) -> Result<GradStore> {
     (y * slope.detach())?.sum_all()?.backward()
 }
 
+/// The loss of the encoder's output, and its slope there.
+fn from_head(
+    x: &Tensor,
+    sums: &mut Sums,
+    head: &dyn Fn(&Tensor) -> Result<Tensor>,
+) -> Result<(Tensor, Tensor)> {
+    let leaf = Var::from_tensor(x)?;
+    let loss = head(&leaf)?;
+    let mut store = loss.backward()?;
+    let slope = take(&mut store, &leaf)?;
+    sums.add(store)?;
+    Ok((loss.detach(), slope))
+}
+
+/// A layer computed again: its output, and the slope of its input from that of its output.
+fn again(
+    x: &Tensor,
+    slope: &Tensor,
+    sums: &mut Sums,
+    layer: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<(Tensor, Tensor)> {
+    let leaf = Var::from_tensor(x)?;
+    let y = layer(&leaf)?;
+    let mut store = through(&y, slope)?;
+    let slope = take(&mut store, &leaf)?;
+    sums.add(store)?;
+    Ok((y.detach(), slope))
+}
+
 impl Classifier {
     /// The loss of the scores; adds the gradients of all weights to `sums`.
     pub(crate) fn backward(
@@ -92,24 +121,17 @@ impl Classifier {
         sums: &mut Sums,
         head: &dyn Fn(&Tensor) -> Result<Tensor>,
     ) -> Result<(Tensor, Tensor)> {
-        let mut inputs = vec![x.detach()];
+        let (mut x, mut inputs) = (x.detach(), Vec::new());
         for (i, block) in self.blocks.iter().enumerate() {
-            let y = block.forward(&inputs[i], &cx.enter("layer", i))?.detach();
-            inputs.push(y);
+            let y = block.forward(&x, &cx.enter("layer", i))?.detach();
+            inputs.push(std::mem::replace(&mut x, y));
         }
-        let leaf = Var::from_tensor(&inputs.pop().expect("one for each layer and one more"))?;
-        let loss = head(&leaf)?;
-        let mut store = loss.backward()?;
-        let mut slope = take(&mut store, &leaf)?;
-        sums.add(store)?;
-        for (i, block) in self.blocks.iter().enumerate().rev() {
-            let leaf = Var::from_tensor(&inputs.pop().expect("one for each layer"))?;
-            let y = block.forward(&leaf, &cx.enter("layer", i))?;
-            let mut store = through(&y, &slope)?;
-            slope = take(&mut store, &leaf)?;
-            sums.add(store)?;
+        let (loss, mut slope) = from_head(&x, sums, head)?;
+        for (i, (block, input)) in self.blocks.iter().zip(inputs).enumerate().rev() {
+            let layer = |x: &Tensor| block.forward(x, &cx.enter("layer", i));
+            slope = again(&input, &slope, sums, layer)?.1;
         }
-        Ok((loss.detach(), slope))
+        Ok((loss, slope))
     }
 
     fn reversed(
@@ -125,28 +147,16 @@ impl Classifier {
             y1 = (y1 + block.attend(&y2, &cx)?.detach())?;
             y2 = (y2 + block.feed(&y1, &cx)?.detach())?;
         }
-        let leaf = Var::from_tensor(&((&y1 + &y2)? * 0.5)?)?;
-        let loss = head(&leaf)?;
-        let mut store = loss.backward()?;
-        let half = (take(&mut store, &leaf)? * 0.5)?;
+        let (loss, slope) = from_head(&((&y1 + &y2)? * 0.5)?, sums, head)?;
+        let half = (slope * 0.5)?;
         let (mut s1, mut s2) = (half.clone(), half);
-        sums.add(store)?;
         for (i, block) in self.blocks.iter().enumerate().rev() {
             let cx = cx.enter("layer", i);
-            let leaf = Var::from_tensor(&y1)?;
-            let fed = block.feed(&leaf, &cx)?;
-            let mut store = through(&fed, &s2)?;
-            s1 = (s1 + take(&mut store, &leaf)?)?;
-            sums.add(store)?;
-            y2 = (y2 - fed.detach())?;
-
-            let leaf = Var::from_tensor(&y2)?;
-            let mixed = block.attend(&leaf, &cx)?;
-            let mut store = through(&mixed, &s1)?;
-            s2 = (s2 + take(&mut store, &leaf)?)?;
-            sums.add(store)?;
-            y1 = (y1 - mixed.detach())?;
+            let (fed, slope) = again(&y1, &s2, sums, |x| block.feed(x, &cx))?;
+            (s1, y2) = ((s1 + slope)?, (y2 - fed)?);
+            let (mixed, slope) = again(&y2, &s1, sums, |x| block.attend(x, &cx))?;
+            (s2, y1) = ((s2 + slope)?, (y1 - mixed)?);
         }
-        Ok((loss.detach(), (s1 + s2)?))
+        Ok((loss, (s1 + s2)?))
     }
 }

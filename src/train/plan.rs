@@ -31,7 +31,7 @@ fn unfilled(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<(Clas
 }
 
 /// The largest number of positions one output of the first layer depends on, of the longest
-/// input. Takes memory quadratic in it.
+/// input.
 pub fn receptive_field(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<usize> {
     let (model, _) = unfilled(config, variant, sizes)?;
     let n = model.positions(config.model.length);

@@ -1,13 +1,12 @@
 //! Whole layers, or their patterns, that hold the weights of public packages.
 
-use super::{Golden, TOLERANCES, check_attention, close, golden};
+use super::{TOLERANCES, check_attention, close, golden, mask, softmax};
 use candle_core::{DType, Device, Tensor, Var};
 use lra::attention::{Attention, Build, Registry, sorted};
 use lra::layers::{Context, Weights};
 use lra::ops::attention::{Entry, Rule};
-use lra::ops::{Attend, Blocks, Dropout, Mask, attention};
+use lra::ops::{Blocks, Mask};
 use std::ops::Range;
-use std::sync::Arc;
 
 /// A layer of width 16 with 2 heads, over up to n positions.
 fn layer(name: &str, options: &str, n: usize, dtype: DType) -> (Box<dyn Attention>, Weights) {
@@ -29,13 +28,6 @@ fn layer(name: &str, options: &str, n: usize, dtype: DType) -> (Box<dyn Attentio
     ((Registry::builtin().get(name).unwrap().build)(&build).unwrap(), weights)
 }
 
-fn mask(golden: &Golden, n: usize) -> Mask {
-    let Some(mask) = golden.get("mask") else { return Mask::from_lengths(&[n; 2], n).unwrap() };
-    let valid = mask.to_dtype(DType::U32).unwrap().flatten_all().unwrap();
-    let valid = valid.to_vec1::<u32>().unwrap().iter().map(|&v| v == 1).collect();
-    Mask::new(valid, 2, n).unwrap()
-}
-
 /// A layer with the golden weights, `(ours, theirs)`: its outputs, and the gradients of the
 /// input and of every weight. Without an output projection of theirs, ours is the identity.
 fn check_layer(name: &str, layer_options: (&str, &str), weights_of: &[(&str, &str)], output: &str) {
@@ -54,7 +46,7 @@ fn check_layer(name: &str, layer_options: (&str, &str), weights_of: &[(&str, &st
                 .unwrap();
         }
         let x = Var::from_tensor(&golden["x"].to_dtype(dtype).unwrap()).unwrap();
-        let mask = mask(&golden, n);
+        let mask = mask(&golden, 2, n);
         let y = attention.forward(&x, &Context::new(mask.clone(), 1)).unwrap();
         let real = mask.tensor(dtype, &Device::Cpu).unwrap().unsqueeze(2).unwrap();
         let ours = y.broadcast_mul(&real).unwrap();
@@ -137,7 +129,7 @@ fn transformer_xl_as_xlnet() {
 /// The pattern with the package's random blocks.
 #[test]
 fn bigbird_as_transformers() {
-    check_attention("bigbird", |golden, [q, k, v], mask| {
+    check_attention("bigbird", |golden, x, mask| {
         let random = golden["random_blocks"].to_dtype(DType::U32).unwrap();
         let random = random.to_vec3::<u32>().unwrap();
         let range = |i: usize| -> Range<usize> { 4 * i..4 * i + 4 };
@@ -154,15 +146,7 @@ fn bigbird_as_transformers() {
             };
             vec![(0..8).map(entry).collect()]
         };
-        let how = Attend {
-            heads: 2,
-            blocks: Arc::new(Blocks::per_head(32, 32, vec![list(0), list(1)])),
-            mask: mask.clone(),
-            keys: mask.clone(),
-            scale: 8f64.powf(-0.5),
-            dropout: Dropout::NONE,
-        };
-        attention(q, k, v, &how).unwrap()
+        softmax(mask, Blocks::per_head(32, 32, vec![list(0), list(1)]), x)
     });
 }
 
@@ -178,19 +162,13 @@ fn reformer_as_reformer_pytorch() {
         let buckets = buckets.to_dtype(DType::U32).unwrap().to_vec1::<u32>().unwrap();
         let mask = Mask::from_lengths(&vec![n; b], n).unwrap();
         let blocks = sorted(&buckets, &mask, (rounds, 1), (4, 1, 0)).unwrap();
-        let how = Attend {
-            heads: 1,
-            blocks: Arc::new(blocks),
-            mask: mask.clone(),
-            keys: mask,
-            scale: 8f64.powf(-0.5),
-            dropout: Dropout::NONE,
-        };
         for (dtype, values, slopes) in TOLERANCES {
             let of = |x: &str| golden[x].to_dtype(dtype).unwrap();
             let [qk, v] = ["qk", "v"].map(|x| Var::from_tensor(&of(x)).unwrap());
             let length = qk.sqr().unwrap().sum_keepdim(2).unwrap().sqrt().unwrap();
-            let o = attention(&qk, &qk.broadcast_div(&length).unwrap(), &v, &how).unwrap();
+            let k = qk.broadcast_div(&length).unwrap();
+            let x = [qk.as_tensor().clone(), k, v.as_tensor().clone()];
+            let o = softmax(&mask, blocks.clone(), &x);
             close(&format!("{name} {dtype:?}"), &o, &of("output"), values);
             let grads = (o * of("g")).unwrap().sum_all().unwrap().backward().unwrap();
             for (var, x) in [(&qk, "qk"), (&v, "v")] {

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod determinism;
+mod options;
 mod output;
 mod presets;
 mod resume;

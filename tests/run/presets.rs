@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use lra::attention::Registry;
-use lra::config::{Card, Dtype, Request, RunConfig, resolve};
+use lra::config::{Card, Request, RunConfig, resolve};
 use lra::tasks::{self, Task};
 use lra::train::{build, plan};
 
@@ -10,19 +10,8 @@ const PRESETS: [&str; 4] = ["lra", "paper", "compact", "quick"];
 
 /// The configuration of `model`, whose options are those of `attention`.
 fn config(task: &dyn Task, model: &str, attention: &str, preset: &str) -> RunConfig {
-    let request = Request {
-        model,
-        prefers: Registry::builtin().get(attention).unwrap().prefers,
-        options: Registry::builtin().get(attention).unwrap().options,
-        preset,
-        seed: 0,
-        device: "cpu",
-        dtype: Dtype::F32,
-        steps: None,
-        micro_batch: None,
-        recompute: false,
-        sets: &[],
-    };
+    let registry = Registry::builtin();
+    let request = Request { model, ..registry.get(attention).unwrap().request(preset) };
     resolve(&Card::of(task).unwrap(), &request).unwrap()
 }
 

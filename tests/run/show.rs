@@ -28,6 +28,21 @@ fn mistakes_are_named() {
         (vec!["show", "attention", "--model", "none"], "known are"),
         (vec!["show", "attention", "--model", "local", "--n", "0"], "expected 1 to"),
         (vec!["list", "models", "--task", "none"], "no task"),
+        (vec!["list", "models", "--n", "0"], "expected 1 to"),
+        (vec!["list", "models", "--n", "99999999"], "expected 1 to"),
+        (
+            vec![
+                "show",
+                "attention",
+                "--model",
+                "local",
+                "--set",
+                "model.heads=64",
+                "--set",
+                "model.layers=9",
+            ],
+            "at most 256",
+        ),
     ] {
         let said = lra(&words);
         let error = String::from_utf8_lossy(&said.stderr);

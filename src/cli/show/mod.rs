@@ -5,11 +5,11 @@ mod panels;
 use super::out;
 use crate::atomic::write_atomic;
 use crate::attention::{Registry, Support, Variant};
-use crate::config::Pad;
-use crate::config::{Card, Dtype, Request, RunConfig, resolve};
+use crate::config::{Card, Pad, Request, RunConfig, Sizes, resolve};
 use crate::data::{Batch, places};
 use crate::error::{Error, Result};
 use crate::layers::Context;
+use crate::measure::free_memory;
 use crate::models::Classifier;
 use crate::ops::{Ids, Mask};
 use crate::progress::Progress;
@@ -17,7 +17,7 @@ use crate::random::Key;
 use crate::records::read_record;
 use crate::report::chart::png;
 use crate::tasks;
-use crate::train::{build, load_weights};
+use crate::train::{build, load_weights, plan};
 use candle_core::{DType, Device, Tensor};
 use clap::{Args, Subcommand};
 use panels::{Panel, draw};
@@ -68,6 +68,8 @@ struct AttentionArgs {
 
 /// Larger maps take gigabytes.
 const MOST: usize = 4096;
+/// Maps of one picture.
+const PANELS: usize = 256;
 
 pub fn run(args: &ShowArgs, registry: &Registry, progress: &Progress) -> Result<()> {
     let What::Attention(args) = &args.what;
@@ -106,32 +108,15 @@ pub fn run(args: &ShowArgs, registry: &Registry, progress: &Progress) -> Result<
     })
 }
 
-fn config_of(args: &AttentionArgs, variant: &Variant, card: &Card) -> Result<RunConfig> {
-    let mut sets = vec![format!("model.length={}", args.n)];
-    sets.extend(args.set.iter().cloned());
-    resolve(
-        card,
-        &Request {
-            model: variant.name,
-            prefers: variant.prefers,
-            options: variant.options,
-            preset: &args.preset,
-            seed: 0,
-            device: "cpu",
-            dtype: Dtype::F32,
-            steps: None,
-            micro_batch: Some(1),
-            recompute: false,
-            sets: &sets,
-        },
-    )
-}
-
 /// What is declared, or where the input decides or all see all, the weights of an untrained
 /// model on random tokens.
 fn patterns(args: &AttentionArgs, variant: &Variant) -> Result<Vec<Panel>> {
     let card = Card::of(tasks::find(&args.task)?)?;
-    let config = config_of(args, variant, &card)?;
+    let mut sets = vec![format!("model.length={}", args.n)];
+    sets.extend(args.set.iter().cloned());
+    let request = variant.request(&args.preset);
+    let config = resolve(&card, &Request { micro_batch: Some(1), sets: &sets, ..request })?;
+    fits(&config, variant, card.sizes(), args.n)?;
     let (model, _) = build(&config, variant, card.sizes(), &Device::Cpu)?;
     let n = model.positions(args.n);
     let mut rng = Key::new(0).named("show").stream();
@@ -166,6 +151,20 @@ fn patterns(args: &AttentionArgs, variant: &Variant) -> Result<Vec<Panel>> {
     Ok(panels)
 }
 
+/// Maps that can be drawn, of a model that can be built.
+fn fits(config: &RunConfig, variant: &Variant, sizes: Sizes, n: usize) -> Result<()> {
+    plan(config, variant, sizes)?.check()?;
+    let count = config.model.layers * config.model.heads;
+    let bytes = 8.0 * (config.model.heads * n) as f64 * n as f64 * 4.0;
+    if count > PANELS || free_memory().is_some_and(|free| bytes > free as f64) {
+        return Err(Error::usage(format!(
+            "{count} maps of {n} x {n}: expected at most {PANELS}, and memory for those of a \
+             layer; lower --n, model.layers or model.heads"
+        )));
+    }
+    Ok(())
+}
+
 /// Weights of each layer and head, n x n.
 fn maps(model: &Classifier, ids: &Ids, cx: &Context) -> Result<Vec<Vec<Vec<f32>>>> {
     let heads = |map: Tensor| -> candle_core::Result<Vec<Vec<f32>>> {
@@ -186,6 +185,8 @@ fn trained(
     let config: RunConfig = serde_json::from_value(record.config.clone()).map_err(|e| {
         Error::data(folder.join("record.json"), format!("its configuration cannot be read: {e}"))
     })?;
+    // A record may have been written by hand.
+    config.check()?;
     let variant = registry.get(&config.run.model)?;
     let task = tasks::find(&config.run.task)?;
     let data = task.load(&config.data, &places(args.data_dir.as_deref())?, progress)?;
@@ -194,9 +195,10 @@ fn trained(
         let message = format!("--index {}: expected below {count}, the test examples", args.index);
         return Err(Error::usage(message));
     }
+    let length = config.model.length.min(args.n);
+    fits(&config, variant, data.sizes(), length)?;
     let (model, weights) = build(&config, variant, data.sizes(), &Device::Cpu)?;
     weights.set(&load_weights(&folder.join("model.safetensors"), &Device::Cpu)?.0)?;
-    let length = config.model.length.min(args.n);
     let batch = Batch::gather(&data.test, &[args.index], length, Pad::Longest)?;
     let cx = Context::new(batch.mask.clone(), config.run.seed).evaluating(record.steps);
     let mut panels = Vec::new();

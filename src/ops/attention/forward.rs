@@ -36,9 +36,9 @@ pub(super) fn forward<T: Real>(how: &Attend, x: &Operands<'_, T>) -> (Vec<T>, Ve
         };
         let work: Vec<(Head, Tile)> = heads.iter().flat_map(tiles).collect();
         work.par_iter().for_each_init(Scratch::default, |scratch, (head, tile)| {
-            let (sums, count) = (scratch.weigh(how, x, tile, *head), tile.rows.len());
+            let sums = scratch.weigh(how, x, tile, *head);
             let valid = how.mask.row(head.0);
-            for (r, (lse, inverse)) in sums.into_iter().enumerate().take(count) {
+            for (r, (lse, inverse)) in sums.into_iter().enumerate() {
                 let i = tile.rows.position(r);
                 if !valid[i] || lse == f64::NEG_INFINITY {
                     continue;

@@ -215,6 +215,27 @@ impl Blocks {
         all as f64 / self.lists.len().max(1) as f64
     }
 
+    /// The most keys that a query sees in all lists together; keys beyond n are copies. Takes
+    /// time like the pairs, and memory like the entries.
+    pub fn widest(&self) -> usize {
+        // For each query its entries, and for each key the last query that saw it.
+        let mut entries: Vec<Vec<&Entry>> = vec![Vec::new(); self.n];
+        for entry in self.lists.iter().flatten().flatten() {
+            entry.queries.iter().for_each(|i| entries[i].push(entry));
+        }
+        let mut last = vec![usize::MAX; self.n];
+        let count = |(i, entries): (usize, Vec<&Entry>)| {
+            let mut seen = 0;
+            for &(span, rule) in entries.into_iter().flat_map(|entry| &entry.keys) {
+                for j in span.iter().filter(|&j| rule.allows(i, j)) {
+                    seen += usize::from(std::mem::replace(&mut last[j % self.n], i) != i);
+                }
+            }
+            seen
+        };
+        entries.into_iter().enumerate().map(count).max().unwrap_or(0)
+    }
+
     /// Whether a query sees nothing in some list, [n].
     pub fn blind(&self) -> Vec<bool> {
         let mut blind = vec![false; self.n];

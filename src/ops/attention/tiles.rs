@@ -20,6 +20,7 @@ pub(super) struct Operands<'a, T> {
 }
 
 /// Keys of a tile: the first column they have, their places, and the rule they are under.
+#[derive(Clone)]
 pub(super) struct Columns<'a> {
     pub at: usize,
     pub places: Places<'a>,
@@ -45,17 +46,13 @@ impl<'a> Tile<'a> {
         };
         let mut tiles = Vec::new();
         for entry in part {
-            let columns = || {
-                let mut at = 0;
-                let spans = entry.keys.iter().map(|&(span, rule)| (span.before(keys_end), rule));
-                let columns = spans.filter(|(span, _)| span.len > 0).map(|(span, rule)| {
-                    at += span.len;
-                    Columns { at: at - span.len, places: Places { span, order }, rule }
-                });
-                let columns: Vec<_> = columns.collect();
-                (columns, at)
-            };
-            let (_, keys) = columns();
+            let mut keys = 0;
+            let spans = entry.keys.iter().map(|&(span, rule)| (span.before(keys_end), rule));
+            let columns = spans.filter(|(span, _)| span.len > 0).map(|(span, rule)| {
+                keys += span.len;
+                Columns { at: keys - span.len, places: Places { span, order }, rule }
+            });
+            let columns: Vec<_> = columns.collect();
             if keys == 0 {
                 continue;
             }
@@ -64,7 +61,7 @@ impl<'a> Tile<'a> {
             for first in (0..queries.len).step_by(step) {
                 let span = queries.part(first, step.min(queries.len - first));
                 let rows = Places { span, order };
-                tiles.push(Self { rows, columns: columns().0, keys });
+                tiles.push(Self { rows, columns: columns.clone(), keys });
             }
         }
         tiles

@@ -10,12 +10,15 @@ use crate::error::{Error, IoContext, Result};
 use crate::progress::{Bar, Progress};
 use crate::random::Key;
 use std::fs;
-use std::io::{BufRead, BufReader, Cursor};
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Component, Path, PathBuf};
 
 /// Fields of a line of metadata, of which the first four are used: folder, file, number,
 /// label.
 const FIELDS: usize = 11;
+
+/// Bytes of a line that none of the release comes near.
+const LINE: u64 = 1 << 16;
 
 /// Where the release has a resolution, seen from a folder that a user may name. The inner one
 /// first: the outer pathfinder128 cannot be learned (google-research/long-range-arena 38).
@@ -95,13 +98,20 @@ fn read(
     empty: &mut Vec<PathBuf>,
     bar: &Bar,
 ) -> Result<()> {
-    let lines = BufReader::new(fs::File::open(file).at("open", file)?).lines();
-    for (number, line) in (1..).zip(lines) {
+    let mut lines = BufReader::new(fs::File::open(file).at("open", file)?);
+    let mut line = Vec::new();
+    for number in 1.. {
         let at = |message: String| Error::data_at(file, number, None, message);
-        let line = line.map_err(|e| match e.kind() {
-            std::io::ErrorKind::InvalidData => at("not text; expected the release's lines".into()),
-            _ => Error::Io { action: "read", path: file.to_path_buf(), source: e },
-        })?;
+        line.clear();
+        let read = (&mut lines).take(LINE).read_until(b'\n', &mut line).at("read", file)?;
+        if read == 0 {
+            break;
+        }
+        if read as u64 == LINE {
+            return Err(at(format!("a line of {LINE} bytes or more; expected about 100")));
+        }
+        let line = std::str::from_utf8(&line)
+            .map_err(|_| at("not text; expected the release's lines".into()))?;
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         if fields.is_empty() {
             continue;
