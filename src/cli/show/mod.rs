@@ -198,7 +198,14 @@ fn trained(
     let length = config.model.length.min(args.n);
     fits(&config, variant, data.sizes(), length)?;
     let (model, weights) = build(&config, variant, data.sizes(), &Device::Cpu)?;
-    weights.set(&load_weights(&folder.join("model.safetensors"), &Device::Cpu)?.0)?;
+    let path = folder.join("model.safetensors");
+    weights.set(&load_weights(&path, &Device::Cpu)?.0).map_err(|error| {
+        // With a backtrace the rest would follow.
+        let error = error.to_string();
+        let reason = error.lines().next().unwrap_or_default();
+        let message = format!("not the weights of the record beside it: {reason}");
+        Error::Checkpoint { path, message }
+    })?;
     let batch = Batch::gather(&data.test, &[args.index], length, Pad::Longest)?;
     let cx = Context::new(batch.mask.clone(), config.run.seed).evaluating(record.steps);
     let mut panels = Vec::new();
