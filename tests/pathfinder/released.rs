@@ -65,6 +65,7 @@ fn faults_are_named_with_their_place() {
         (line(1).replace("imgs/0", "../0"), vec!["0.npy:2", "leads out"]),
         (line(1).replace("imgs/0", "/etc"), vec!["0.npy:2", "leads out"]),
         (line(77), vec!["0.npy:2", "sample_77.png", "missing"]),
+        (line(1) + &" 0".repeat(1 << 15), vec!["0.npy:2", "65536 bytes or more"]),
     ] {
         let root = tempfile::tempdir().unwrap();
         let folder = release(root.path());
