@@ -16,6 +16,7 @@
 //! - [`attention`]: one file per variant, and the registry
 //! - [`models`]: the encoder around an attention
 //! - [`train`]: loop, optimiser, checkpoints
+//! - [`bench`]: training steps per second of many cells, beside a peer where there is one
 //! - [`measure`]: speed, memory, machine, signals
 //! - [`records`]: the record of a run, its folder, statistics
 //! - [`report`]: tables and the bubble chart, from records alone
@@ -24,6 +25,7 @@
 
 pub mod atomic;
 pub mod attention;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod data;

@@ -1,5 +1,6 @@
 //! The command line: one verb, one file.
 
+mod bench;
 mod completions;
 mod data;
 mod estimate;
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Train and evaluate one model on one task
     Run(run::RunArgs),
+    /// Measure training speed and memory over models and lengths
+    Bench(bench::BenchArgs),
     /// Turn the records of runs into tables and charts
     Report(report::ReportArgs),
     /// Prepare, verify, export and look at the tasks' data
@@ -51,6 +54,7 @@ pub fn main(registry: &Registry) -> ExitCode {
     let progress = Progress::new(cli.quiet);
     let result = match &cli.command {
         Command::Run(args) => run::run(args, registry, &progress),
+        Command::Bench(args) => bench::run(args, registry, &progress),
         Command::Report(args) => report::run(args, &progress),
         Command::Data(args) => data::run(args, &progress),
         Command::Show(args) => show::run(args, registry, &progress),

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::tasks::Task;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub struct Card {
 }
 
 /// A task as its models see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
     /// Token ids, padding included.
     pub vocabulary: usize,

@@ -5,6 +5,11 @@ pub fn peak_resident() -> Option<u64> {
     kibibytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM")
 }
 
+/// Resident memory at present (`VmRSS`).
+pub fn resident() -> Option<u64> {
+    kibibytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
+}
+
 /// Starts the high-water mark anew; `false` where the kernel does not allow it, and then
 /// [`peak_resident`] is the peak since the process started.
 pub fn reset_peak_resident() -> bool {

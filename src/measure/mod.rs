@@ -15,6 +15,8 @@ mod windows;
 pub use alloc::{Counting, live, peak_live, reset_peak_live};
 pub use date::now;
 pub use environment::{finish, observe, version};
-pub use memory::{free_memory, peak_resident, reset_peak_resident, reset_peaks, total_memory};
+pub use memory::{
+    free_memory, peak_resident, reset_peak_resident, reset_peaks, resident, total_memory,
+};
 pub use signals::Stop;
 pub use speed::{Phase, Timer};

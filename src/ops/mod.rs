@@ -18,6 +18,7 @@ pub mod kernel_attention;
 pub mod layer_norm;
 pub mod linear;
 mod mask;
+pub mod profile;
 mod recorder;
 
 pub use attention::{Attend, Blocks, Extra, attention, attention_with};

@@ -28,6 +28,7 @@ mod table;
 
 pub use aggregate::{Report, Row, Section, Task};
 pub use average::Average;
+pub use table::Table;
 pub use cell::{Cell, Outcome};
 pub use markdown::terminal;
 pub use published::{Line, Published};

@@ -24,5 +24,5 @@ pub use gradient::{Gradients, gradients, score};
 pub use optimiser::{AdamW, Moments};
 pub use plan::{Plan, plan, receptive_field};
 pub use schedule::learning_rate;
-pub use session::{Setting, build, micro_batch, run};
+pub use session::{Setting, build, micro_batch, on_large_stack, run};
 pub use tensors::{load_weights, save_weights};

@@ -28,11 +28,9 @@ pub struct Setting<'a> {
 /// Autograd walks and drops its graph by recursion.
 const STACK: usize = 1 << 30;
 
-/// Runs, or goes on with, the training that `folder` belongs to. The record is written
-/// whatever happened once training had begun.
-pub fn run(config: &RunConfig, setting: &Setting) -> Result<Record> {
+/// Runs `work` on a thread whose stack an autograd graph of any depth fits.
+pub fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        let work = || run_here(config, setting);
         let thread = std::thread::Builder::new().name("train".into()).stack_size(STACK);
         let started = thread.spawn_scoped(scope, work);
         let started = started.map_err(|source| Error::Io {
@@ -42,6 +40,12 @@ pub fn run(config: &RunConfig, setting: &Setting) -> Result<Record> {
         })?;
         started.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Runs, or goes on with, the training that `folder` belongs to. The record is written
+/// whatever happened once training had begun.
+pub fn run(config: &RunConfig, setting: &Setting) -> Result<Record> {
+    on_large_stack(|| run_here(config, setting))
 }
 
 fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {

@@ -1,6 +1,7 @@
 //! Strided views over slices and their product, checked before the pointers are used.
 
 use super::Real;
+use crate::ops::profile;
 use gemm::Parallelism;
 use std::marker::PhantomData;
 
@@ -100,6 +101,7 @@ pub(crate) fn gemm<T: Real>(
     if dst.rows == 0 || dst.cols == 0 {
         return;
     }
+    profile::product(a.rows, a.cols, b.cols);
     let parallelism =
         if parallel { Parallelism::Rayon(rayon::current_num_threads()) } else { Parallelism::None };
     // SAFETY: every view was checked against its buffer when it was made; shapes agree;

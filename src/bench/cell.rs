@@ -1,0 +1,198 @@
+//! One measured cell: a model, a length, a batch, in a process of its own.
+//!
+//! The process reads one command a line from its input and answers each with one JSON
+//! document a line: `window S` trains for at least S seconds, `evaluate S` scores, `end` tells
+//! the memory and ends. A peer written in another language speaks the same, so that two sides
+//! can be measured in turns without being started anew (`benches/peers/`).
+
+use crate::attention::Variant;
+use crate::config::{RunConfig, Sizes};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::measure;
+use crate::models::Classifier;
+use crate::ops::{Ids, Mask, profile};
+use crate::random::{Key, bits};
+use crate::train::{AdamW, build, gradients, learning_rate, score};
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+/// Steps before the first window.
+const WARM_UP: u64 = 3;
+
+/// What a cell's process is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cell {
+    pub config: RunConfig,
+    pub sizes: Sizes,
+    pub threads: usize,
+    /// Whether the time of each op is kept.
+    #[serde(default)]
+    pub profile: bool,
+}
+
+/// The first answer, once the warm-up is over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ready {
+    pub ready: bool,
+    pub parameters: u64,
+    /// Who answers, where it is not this program: its version, mode, and attention.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torch: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention: Option<String>,
+}
+
+/// Whole steps, and the seconds they took.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Window {
+    pub steps: u64,
+    pub seconds: f64,
+}
+
+impl Window {
+    pub fn rate(&self) -> f64 {
+        self.steps as f64 / self.seconds
+    }
+}
+
+/// Bytes: the peak resident set of the windows, and the resident set before the model was
+/// built; of this program also the peak of its live heap.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Memory {
+    pub peak: u64,
+    pub base: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profile: Vec<profile::Share>,
+}
+
+impl Memory {
+    /// What training took beyond the bare process.
+    pub fn taken(&self) -> u64 {
+        self.peak.saturating_sub(self.base)
+    }
+}
+
+/// Random tokens of full length, keyed by the run's seed.
+pub fn batch(config: &RunConfig, sizes: Sizes) -> Result<Batch> {
+    let (rows, n) = (config.train.batch * sizes.parts, config.model.length);
+    let lanes = Key::new(config.run.seed).named("bench").lanes();
+    // 0 is padding where a task has any.
+    let id = |i: usize| 1 + bits(lanes, i as u32) % (sizes.vocabulary.max(2) as u32 - 1);
+    let label = |i: usize| bits(lanes, !(i as u32)) % sizes.classes as u32;
+    Ok(Batch {
+        ids: Ids { ids: (0..rows * n).map(id).collect(), batch: rows, n },
+        mask: Mask::from_lengths(&vec![n; rows], n)?,
+        labels: (0..config.train.batch).map(label).collect(),
+        parts: sizes.parts,
+    })
+}
+
+struct Session<'a> {
+    cell: &'a Cell,
+    model: Classifier,
+    optimiser: AdamW,
+    batch: Batch,
+    step: u64,
+}
+
+impl Session<'_> {
+    fn train(&mut self) -> Result<()> {
+        let RunConfig { run, train, .. } = &self.cell.config;
+        let at = (run.seed, self.step);
+        let vars = self.optimiser.vars();
+        let found = gradients(&self.model, vars, &self.batch, run.micro_batch, at, &|| false)?;
+        let Some(found) = found else { return Ok(()) };
+        profile::timed("clip and AdamW", || {
+            let norm = found.norm()?.map_err(|name| Error::Diverged {
+                step: self.step + 1,
+                what: format!("the gradient of `{name}` is not finite"),
+            })?;
+            let scale = if train.clip > 0.0 && norm > train.clip { train.clip / norm } else { 1.0 };
+            let rate = learning_rate(train, self.step);
+            Ok::<_, Error>(self.optimiser.update(train, self.step, rate, scale, &found.by_name)?)
+        })?;
+        self.step += 1;
+        Ok(())
+    }
+
+    fn window(&mut self, seconds: f64, train: bool) -> Result<Window> {
+        let (started, mut steps) = (Instant::now(), 0);
+        loop {
+            if train {
+                self.train()?;
+            } else {
+                score(&self.model, &self.batch, (self.cell.config.run.seed, self.step))?;
+            }
+            steps += 1;
+            let seconds_now = started.elapsed().as_secs_f64();
+            if seconds_now >= seconds {
+                return Ok(Window { steps, seconds: seconds_now });
+            }
+        }
+    }
+}
+
+/// Builds the cell, warms up, and answers commands until `end` or the end of the input.
+pub fn serve(
+    cell: &Cell,
+    variant: &Variant,
+    commands: impl BufRead,
+    mut answers: impl Write,
+) -> Result<()> {
+    let base = measure::resident().unwrap_or(0);
+    let (model, weights) = build(&cell.config, variant, cell.sizes, &Device::Cpu)?;
+    let optimiser = AdamW::new(weights.vars())?;
+    let batch = batch(&cell.config, cell.sizes)?;
+    let mut session = Session { cell, model, optimiser, batch, step: 0 };
+    for _ in 0..WARM_UP {
+        session.train()?;
+    }
+    measure::reset_peaks();
+    profile::start(cell.profile);
+    let parameters = weights.count() as u64;
+    let ready = Ready { ready: true, parameters, torch: None, mode: None, attention: None };
+    answer(&mut answers, &ready)?;
+    for line in commands.lines() {
+        let line = line.map_err(|source| broken("read", source))?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["window", seconds] => {
+                let window = session.window(number(seconds)?, true)?;
+                answer(&mut answers, &window)?;
+            }
+            ["evaluate", seconds] => {
+                let window = session.window(number(seconds)?, false)?;
+                answer(&mut answers, &window)?;
+            }
+            ["end"] => break,
+            _ => return Err(Error::usage(format!("`{line}`: expected window S, evaluate S or end"))),
+        }
+    }
+    let memory = Memory {
+        peak: measure::peak_resident().unwrap_or(0),
+        base,
+        live: measure::peak_live(),
+        profile: profile::finish(),
+    };
+    answer(&mut answers, &memory)
+}
+
+fn number(text: &str) -> Result<f64> {
+    text.parse().map_err(|_| Error::usage(format!("`{text}`: expected seconds")))
+}
+
+fn answer(to: &mut impl Write, value: &impl Serialize) -> Result<()> {
+    let line = serde_json::to_string(value).map_err(candle_core::Error::wrap)?;
+    writeln!(to, "{line}").and_then(|()| to.flush()).map_err(|source| broken("write", source))
+}
+
+fn broken(action: &'static str, source: std::io::Error) -> Error {
+    Error::Io { action, path: "the pipe of the benchmark".into(), source }
+}

@@ -1,0 +1,237 @@
+//! What is printed of results: the paper's Table 2, growth, and the peer's ratios.
+
+use super::results::{Results, Row, Side};
+use crate::records::statistics::{geometric_mean, median};
+use crate::report::Table;
+use std::collections::BTreeMap;
+
+/// Markdown.
+pub fn tables(results: &Results) -> String {
+    let mut text = format!("{}\n\n", machine(results));
+    let groups = groups(results);
+    for ((task, preset), rows) in &groups {
+        text += &format!("{task}, preset {preset}:\n\n{}\n", speed(rows));
+        if let Some(growth) = growth(rows) {
+            text += &format!("{growth}\n");
+        }
+    }
+    if results.rows.iter().any(|row| !row.peers.is_empty()) {
+        text += &format!("Beside PyTorch, in turns:\n\n{}\n", peers(results));
+    }
+    for row in &results.rows {
+        for failure in &row.failures {
+            text += &format!("{} at {}: {failure}\n", row.model, row.length);
+        }
+        if let Some(own) = row.own.as_ref().filter(|side| !side.memory.profile.is_empty()) {
+            text += &format!("\n{} at {}:\n\n{}", row.model, row.length, profile(row, own, results));
+        }
+    }
+    if let Some(drift) = drift(results) {
+        text += &format!("\n{drift}\n");
+    }
+    text
+}
+
+/// What the figures belong to.
+fn machine(results: &Results) -> String {
+    let e = &results.environment;
+    format!(
+        "{}, {} threads of {} cores, f32, a matrix product reaches {:.0} GFLOP/s; {}; \
+         `{}`",
+        e.cpu, e.threads, e.cores, results.ceiling, e.lra, results.command
+    )
+}
+
+type Groups<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Row>>;
+
+fn groups(results: &Results) -> Groups<'_> {
+    let mut groups = Groups::new();
+    for row in results.rows.iter().filter(|row| !row.repeated) {
+        groups.entry((&row.task, &row.preset)).or_default().push(row);
+    }
+    groups
+}
+
+fn lengths(rows: &[&Row]) -> Vec<usize> {
+    let mut lengths: Vec<usize> = rows.iter().map(|row| row.length).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    lengths
+}
+
+fn models<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
+    let mut models: Vec<&str> = Vec::new();
+    for row in rows {
+        if !models.contains(&row.model.as_str()) {
+            models.push(&row.model);
+        }
+    }
+    models
+}
+
+fn find<'a>(rows: &[&'a Row], model: &str, length: usize) -> Option<&'a Side> {
+    let row = rows.iter().find(|row| row.model == model && row.length == length)?;
+    row.own.as_ref()
+}
+
+/// Steps per second and memory by length, with ratios to the Transformer's.
+fn speed(rows: &[&Row]) -> String {
+    let lengths = lengths(rows);
+    let batch = |n: usize| rows.iter().find(|r| r.length == n).map_or(0, |r| r.batch);
+    let mut header = vec!["Model".to_owned()];
+    header.extend(lengths.iter().map(|&n| format!("{n} x {}: steps/s", batch(n))));
+    header.extend(lengths.iter().map(|&n| format!("{n}: peak MB")));
+    let mut table = Table::new(header);
+    for model in models(rows) {
+        let mut cells = vec![model.to_owned()];
+        for &n in &lengths {
+            let base = find(rows, "transformer", n).map(|side| side.rate().0);
+            cells.push(match find(rows, model, n) {
+                None => "-".to_owned(),
+                Some(side) => {
+                    let (rate, spread) = side.rate();
+                    let ratio = base.map_or(String::new(), |b| format!(" ({:.2}x)", rate / b));
+                    format!("{rate:.2} ± {spread:.2}{ratio}")
+                }
+            });
+        }
+        for &n in &lengths {
+            let base = find(rows, "transformer", n).map(|side| side.memory.taken());
+            cells.push(match find(rows, model, n) {
+                None => "-".to_owned(),
+                Some(side) => {
+                    let taken = side.memory.taken() as f64;
+                    let ratio =
+                        base.map_or(String::new(), |b| format!(" ({:.2}x)", taken / b as f64));
+                    format!("{:.0}{ratio}", taken / 1e6)
+                }
+            });
+        }
+        table.push(cells);
+    }
+    table.text()
+}
+
+/// Least-squares slope of ln y over ln x.
+fn exponent(points: &[(f64, f64)]) -> Option<f64> {
+    if points.len() < 2 {
+        return None;
+    }
+    let logs: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
+    let count = logs.len() as f64;
+    let mean = logs.iter().fold((0.0, 0.0), |m, p| (m.0 + p.0 / count, m.1 + p.1 / count));
+    let up: f64 = logs.iter().map(|p| (p.0 - mean.0) * (p.1 - mean.1)).sum();
+    let across: f64 = logs.iter().map(|p| (p.0 - mean.0).powi(2)).sum();
+    (across > 0.0).then(|| up / across)
+}
+
+/// Exponents of the time and memory of one example in its length.
+fn growth(rows: &[&Row]) -> Option<String> {
+    if lengths(rows).len() < 2 {
+        return None;
+    }
+    let header = ["Model", "Time of an example grows as", "Memory of an example grows as"];
+    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    for model in models(rows) {
+        let points = |value: &dyn Fn(&Side, f64) -> f64| -> Vec<(f64, f64)> {
+            let of = |row: &&&Row| {
+                let side = row.own.as_ref()?;
+                Some((row.length as f64, value(side, row.batch as f64)))
+            };
+            rows.iter().filter(|row| row.model == model).filter_map(|row| of(&row)).collect()
+        };
+        let time = exponent(&points(&|side, batch| 1.0 / (side.rate().0 * batch)));
+        let memory = exponent(&points(&|side, batch| side.memory.taken() as f64 / batch));
+        let show = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("n^{x:.2}"));
+        table.push(vec![model.to_owned(), show(time), show(memory)]);
+    }
+    Some(table.text())
+}
+
+fn peers(results: &Results) -> String {
+    let header = [
+        "Model", "Length x batch", "lra steps/s", "torch eager", "torch compile",
+        "Speed ratio (min to max)", "Memory ratio", "Evaluation / training", "Torch attention",
+    ];
+    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    let (mut speeds, mut memories) = (Vec::new(), Vec::new());
+    for row in results.rows.iter().filter(|row| !row.repeated) {
+        let rate = |name: &str| {
+            let side = row.peers.iter().find(|side| side.name == name);
+            side.map_or("-".to_owned(), |side| format!("{:.3}", side.rate().0))
+        };
+        let ratios = row.ratios();
+        let ratio = median(&ratios);
+        let (low, high) =
+            ratios.iter().fold((f64::INFINITY, 0.0f64), |(l, h), &r| (l.min(r), h.max(r)));
+        speeds.extend(ratio);
+        memories.extend(row.memory_ratio());
+        table.push(vec![
+            row.model.clone(),
+            format!("{} {} {} x {}", row.task, row.preset, row.length, row.batch),
+            row.own.as_ref().map_or("-".to_owned(), |side| format!("{:.3}", side.rate().0)),
+            rate("torch eager"),
+            rate("torch compile"),
+            ratio.map_or("-".to_owned(), |r| format!("{r:.2} ({low:.2} to {high:.2})")),
+            row.memory_ratio().map_or("-".to_owned(), |r| format!("{r:.2}")),
+            row.own
+                .as_ref()
+                .and_then(Side::evaluation)
+                .map_or("-".to_owned(), |r| format!("{r:.2}")),
+            row.peers.iter().find_map(|p| p.attention.clone()).unwrap_or_default(),
+        ]);
+    }
+    let mean = |values: &[f64]| {
+        geometric_mean(values).map_or("-".to_owned(), |m| format!("{m:.2}"))
+    };
+    let mut last = vec![String::new(); header.len()];
+    last[0] = "(geometric mean)".to_owned();
+    (last[5], last[6]) = (mean(&speeds), mean(&memories));
+    table.push(last);
+    table.text()
+}
+
+/// Where a step's time goes.
+fn profile(row: &Row, own: &Side, results: &Results) -> String {
+    let header = ["Op", "Calls per step", "ms per step", "Share", "GFLOP/s", "Of the ceiling"];
+    let mut table = Table::new(header.map(str::to_owned).to_vec());
+    let steps: u64 = own.train.iter().map(|w| w.steps).sum();
+    let seconds: f64 = own.train.iter().map(|w| w.seconds).sum();
+    let line = |op: &str, calls: f64, spent: f64, flops: f64| {
+        let rate = flops / spent / 1e9;
+        let (speed, share) = match flops > 0.0 {
+            true => (format!("{rate:.0}"), format!("{:.0} %", 100.0 * rate / results.ceiling)),
+            false => ("-".to_owned(), "-".to_owned()),
+        };
+        vec![
+            op.to_owned(),
+            format!("{:.0}", calls / steps as f64),
+            format!("{:.2}", 1e3 * spent / steps as f64),
+            format!("{:.1} %", 100.0 * spent / seconds),
+            speed,
+            share,
+        ]
+    };
+    let shares = &own.memory.profile;
+    for share in shares {
+        table.push(line(&share.op, share.calls as f64, share.seconds, share.flops));
+    }
+    let known: f64 = shares.iter().map(|s| s.seconds).sum();
+    table.push(line("(graph and composed ops)", 0.0, seconds - known, 0.0));
+    table.push(line("(whole step, declared FLOPs)", 0.0, seconds, row.flops * steps as f64));
+    table.text()
+}
+
+fn drift(results: &Results) -> Option<String> {
+    let again = results.rows.iter().find(|row| row.repeated)?;
+    let first = results.rows.iter().find(|row| {
+        !row.repeated && (&row.model, row.length) == (&again.model, again.length)
+    })?;
+    let (before, after) = (first.own.as_ref()?.rate().0, again.own.as_ref()?.rate().0);
+    Some(format!(
+        "drift: the first cell ({} at {}) measured again at the end: {:+.1} %",
+        again.model,
+        again.length,
+        100.0 * (after / before - 1.0)
+    ))
+}
