@@ -109,15 +109,13 @@ impl Session<'_> {
         let vars = self.optimiser.vars();
         let found = gradients(&self.model, vars, &self.batch, run.micro_batch, at, &|| false)?;
         let Some(found) = found else { return Ok(()) };
-        profile::timed("clip and AdamW", || {
-            let norm = found.norm()?.map_err(|name| Error::Diverged {
-                step: self.step + 1,
-                what: format!("the gradient of `{name}` is not finite"),
-            })?;
-            let scale = if train.clip > 0.0 && norm > train.clip { train.clip / norm } else { 1.0 };
-            let rate = learning_rate(train, self.step);
-            Ok::<_, Error>(self.optimiser.update(train, self.step, rate, scale, &found.by_name)?)
+        let norm = found.norm()?.map_err(|name| Error::Diverged {
+            step: self.step + 1,
+            what: format!("the gradient of `{name}` is not finite"),
         })?;
+        let scale = if train.clip > 0.0 && norm > train.clip { train.clip / norm } else { 1.0 };
+        let rate = learning_rate(train, self.step);
+        self.optimiser.update(train, self.step, rate, scale, &found.by_name)?;
         self.step += 1;
         Ok(())
     }

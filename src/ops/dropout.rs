@@ -5,7 +5,7 @@
 //! The mask of an example depends on its index in the full batch, not on its place in
 //! a micro-batch, so splitting a batch changes nothing.
 
-use super::cpu::{Real, contiguous, dtype, fused, read, simd, to_storage, with_real};
+use super::cpu::{Real, contiguous, dtype, filled, fused, read, simd, to_storage, with_real};
 use crate::random::{Key, bits};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -104,39 +104,72 @@ struct Residual(Dropout);
 /// Elements of one task: fixed only to keep tasks coarse; nothing is summed.
 const BLOCK: usize = 1 << 14;
 
-/// `out[i] = f(i) * mask(i)`, in parallel over blocks of each example.
+/// The mask of some neighbouring elements of an example.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// Index of the piece's first element in its example.
+    first: u32,
+    lanes: (u32, u32),
+    threshold: u32,
+}
+
+impl Piece {
+    /// Whether the i-th element of the piece stays.
+    #[inline(always)]
+    fn keeps(&self, i: usize) -> bool {
+        bits(self.lanes, self.first.wrapping_add(i as u32)) >= self.threshold
+    }
+}
+
+/// `out = f(x, y) mask` element by element, or `f(x, y mask)` with `inside`.
 fn masked<T: Real>(
-    len: usize,
+    (x, y): (&[T], &[T]),
     examples: usize,
     drop: Dropout,
-    f: impl Fn(usize) -> T + Sync,
+    inside: bool,
+    f: impl Fn(T, T) -> T + Sync,
 ) -> Vec<T> {
+    let len = x.len();
     let each = (len / examples.max(1)).max(1);
-    let (threshold, scale) = (drop.threshold(), T::of(drop.scale()));
-    let mut out = vec![T::ZERO; len];
-    out.par_chunks_mut(each).enumerate().for_each(|(example, out)| {
-        let lanes = drop.lanes(example);
-        out.par_chunks_mut(BLOCK).enumerate().for_each(|(block, out)| {
-            let first = block * BLOCK;
-            simd(
-                #[inline(always)]
-                || {
-                    if drop.p == 0.0 {
-                        for (i, out) in out.iter_mut().enumerate() {
-                            *out = f(example * each + first + i);
-                        }
-                        return;
-                    }
-                    for (i, out) in out.iter_mut().enumerate() {
-                        let keep = bits(lanes, (first + i) as u32) >= threshold;
-                        let value = f(example * each + first + i) * scale;
-                        *out = if keep { value } else { T::ZERO };
-                    }
-                },
-            );
-        });
-    });
-    out
+    let scale = T::of(drop.scale());
+    // SAFETY: the pieces are all of the buffer, and each writes all its elements.
+    unsafe {
+        filled(len, |out| {
+            let pieces = out.par_chunks_mut(each).zip(x.par_chunks(each).zip(y.par_chunks(each)));
+            pieces.enumerate().for_each(|(example, (out, (x, y)))| {
+                let lanes = drop.lanes(example);
+                let threshold = drop.threshold();
+                let pieces = out
+                    .par_chunks_mut(BLOCK)
+                    .zip(x.par_chunks(BLOCK).zip(y.par_chunks(BLOCK)))
+                    .enumerate();
+                pieces.for_each(|(block, (out, (x, y)))| {
+                    let piece = Piece { first: (block * BLOCK) as u32, lanes, threshold };
+                    simd(
+                        #[inline(always)]
+                        || {
+                            let all = out.iter_mut().zip(x.iter().zip(y)).enumerate();
+                            if drop.p == 0.0 {
+                                for (_, (out, (&x, &y))) in all {
+                                    out.write(f(x, y));
+                                }
+                            } else if inside {
+                                for (i, (out, (&x, &y))) in all {
+                                    let y = if piece.keeps(i) { y * scale } else { T::ZERO };
+                                    out.write(f(x, y));
+                                }
+                            } else {
+                                for (i, (out, (&x, &y))) in all {
+                                    let value = f(x, y) * scale;
+                                    out.write(if piece.keeps(i) { value } else { T::ZERO });
+                                }
+                            }
+                        },
+                    );
+                });
+            });
+        })
+    }
 }
 
 /// sqrt(2/pi) and the cubic coefficient of the tanh form.
@@ -165,11 +198,15 @@ impl CustomOp1 for Elementwise {
 
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         let examples = l.dims().first().copied().unwrap_or(1);
-        let y = with_real!(dtype(s), T => {
+        let y = with_real!("dropout, GELU", dtype(s), T => {
             let x = contiguous::<T>(s, l)?;
             to_storage(match self {
-                Self::Dropout(drop) => masked(x.len(), examples, *drop, #[inline(always)] |i| x[i]),
-                Self::Gelu(drop) => masked(x.len(), examples, *drop, #[inline(always)] |i| gelu(x[i])),
+                Self::Dropout(drop) => {
+                    masked((x, x), examples, *drop, false, #[inline(always)] |x, _| x)
+                }
+                Self::Gelu(drop) => {
+                    masked((x, x), examples, *drop, false, #[inline(always)] |x, _| gelu(x))
+                }
             })
         });
         Ok((y, l.shape().clone()))
@@ -179,15 +216,17 @@ impl CustomOp1 for Elementwise {
         let g = g.contiguous()?;
         let examples = x.dims().first().copied().unwrap_or(1);
         let (hx, hg) = (read(x)?, read(&g)?);
-        with_real!(x.dtype(), T => {
+        with_real!("dropout, GELU: backward", x.dtype(), T => {
             let (xs, gs) = (hx.slice::<T>()?, hg.slice::<T>()?);
             let dx = match self {
                 Self::Dropout(drop) => {
-                    masked(gs.len(), examples, *drop, #[inline(always)] |i| gs[i])
+                    masked((gs, gs), examples, *drop, false, #[inline(always)] |g, _| g)
                 }
-                Self::Gelu(drop) => masked(gs.len(), examples, *drop, #[inline(always)] |i| {
-                    gs[i] * gelu_slope(xs[i])
-                }),
+                Self::Gelu(drop) => {
+                    masked((gs, xs), examples, *drop, false, #[inline(always)] |g, x| {
+                        g * gelu_slope(x)
+                    })
+                }
             };
             Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
         })
@@ -210,17 +249,9 @@ impl CustomOp2 for Residual {
             candle_core::bail!("add_dropout: shapes {:?} and {:?}", lx.shape(), ly.shape());
         }
         let examples = lx.dims().first().copied().unwrap_or(1);
-        let sum = with_real!(dtype(sx), T => {
+        let sum = with_real!("residual", dtype(sx), T => {
             let (x, y) = (contiguous::<T>(sx, lx)?, contiguous::<T>(sy, ly)?);
-            let mut sum = masked(y.len(), examples, self.0, #[inline(always)] |i| y[i]);
-            sum.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(sum, x)| {
-                simd(#[inline(always)] || {
-                    for (s, &x) in sum.iter_mut().zip(x) {
-                        *s += x;
-                    }
-                })
-            });
-            to_storage(sum)
+            to_storage(masked((x, y), examples, self.0, true, #[inline(always)] |x, y| x + y))
         });
         Ok((sum, lx.shape().clone()))
     }
@@ -238,9 +269,9 @@ impl CustomOp2 for Residual {
         let g = g.contiguous()?;
         let examples = x.dims().first().copied().unwrap_or(1);
         let hg = read(&g)?;
-        let dy = with_real!(x.dtype(), T => {
+        let dy = with_real!("residual: backward", x.dtype(), T => {
             let gs = hg.slice::<T>()?;
-            let dy = masked(gs.len(), examples, self.0, #[inline(always)] |i| gs[i]);
+            let dy = masked((gs, gs), examples, self.0, false, #[inline(always)] |g, _| g);
             Tensor::from_vec(dy, x.shape(), x.device())?
         });
         Ok((Some(g.clone()), Some(dy)))

@@ -146,7 +146,7 @@ impl CustomOp3 for Fused {
         lc: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (_, d) = lt.shape().dims2()?;
-        let y = with_real!(dtype(st), T => to_storage(self.forward::<T>(
+        let y = with_real!("embedding", dtype(st), T => to_storage(self.forward::<T>(
             contiguous(st, lt)?, contiguous(sp, lp)?, contiguous(sc, lc)?, d,
         )));
         Ok((y, (self.ids.batch, self.ids.n + usize::from(self.cls), d).into()))
@@ -163,7 +163,7 @@ impl CustomOp3 for Fused {
         let g = g.contiguous()?;
         let ((v, d), (p, _)) = (table.dims2()?, positions.dims2()?);
         let hg = read(&g)?;
-        with_real!(g.dtype(), T => {
+        with_real!("embedding: backward", g.dtype(), T => {
             let [dt, dp, dc] = self.backward::<T>(hg.slice()?, v, p, d);
             let at = |x: Vec<T>, like: &Tensor| Tensor::from_vec(x, like.shape(), like.device());
             let dc = if self.cls { Some(at(dc, cls)?) } else { None };

@@ -133,7 +133,7 @@ impl CustomOp1 for EluPlusOne {
     }
 
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = with_real!(dtype(s), T => {
+        let y = with_real!("features", dtype(s), T => {
             let x = contiguous::<T>(s, l)?;
             to_storage(map(x.len(), #[inline(always)] |i| {
                 if x[i] > T::ZERO { x[i] + T::ONE } else { x[i].exp() }
@@ -146,7 +146,7 @@ impl CustomOp1 for EluPlusOne {
     fn bwd(&self, x: &Tensor, y: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         let g = g.contiguous()?;
         let (hy, hg) = (read(y)?, read(&g)?);
-        with_real!(x.dtype(), T => {
+        with_real!("features: backward", x.dtype(), T => {
             let (ys, gs) = (hy.slice::<T>()?, hg.slice::<T>()?);
             let dx = map(ys.len(), #[inline(always)] |i| {
                 if ys[i] > T::ONE { gs[i] } else { gs[i] * ys[i] }
@@ -260,7 +260,7 @@ impl CustomOp1 for Positive {
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, h, m, _) = self.dims(l.dims())?;
         let w = read(&self.how.projection)?;
-        let f = with_real!(dtype(s), T => {
+        let f = with_real!("features", dtype(s), T => {
             to_storage(self.forward::<T>(contiguous(s, l)?, w.slice()?, l.dims())?)
         });
         Ok((f, (l.dims()[0], n, h * m).into()))
@@ -270,7 +270,7 @@ impl CustomOp1 for Positive {
         let g = g.contiguous()?;
         let w = read(&self.how.projection)?;
         let (hx, hf, hg) = (read(x)?, read(f)?, read(&g)?);
-        with_real!(x.dtype(), T => {
+        with_real!("features: backward", x.dtype(), T => {
             let args = [hx.slice::<T>()?, w.slice()?, hf.slice()?, hg.slice()?];
             let dx = self.backward(args, x.dims())?;
             Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))

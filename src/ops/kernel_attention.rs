@@ -233,7 +233,7 @@ impl CustomOp3 for Fused {
         lv: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let d = self.dims(lq.dims(), lv.dims());
-        let out = with_real!(dtype(sq), T => to_storage(self.forward::<T>(
+        let out = with_real!("kernel attention", dtype(sq), T => to_storage(self.forward::<T>(
             [contiguous(sq, lq)?, contiguous(sk, lk)?, contiguous(sv, lv)?], lq.dims()[0], d,
         )));
         Ok((out, lv.shape().clone()))
@@ -250,7 +250,7 @@ impl CustomOp3 for Fused {
         let g = g.contiguous()?;
         let d = self.dims(fq.dims(), v.dims());
         let (hq, hk, hv, hg) = (read(fq)?, read(fk)?, read(v)?, read(&g)?);
-        with_real!(fq.dtype(), T => {
+        with_real!("kernel attention: backward", fq.dtype(), T => {
             let args = [hq.slice::<T>()?, hk.slice()?, hv.slice()?];
             let [dq, dk, dv] = self.backward(args, hg.slice()?, fq.dim(0)?, d);
             let at = |x: Vec<T>, like: &Tensor| Tensor::from_vec(x, like.shape(), like.device());

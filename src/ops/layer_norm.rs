@@ -155,7 +155,7 @@ impl CustomOp3 for Fused {
         if d == 0 || lx.dims().last() != Some(&d) || lb.shape().dims1()? != d {
             bail!("layer_norm: x {:?} does not fit weight [{d}]", lx.shape());
         }
-        let y = with_real!(dtype(sx), T => to_storage(self.forward::<T>(
+        let y = with_real!("layer norm", dtype(sx), T => to_storage(self.forward::<T>(
             contiguous(sx, lx)?, contiguous(sw, lw)?, contiguous(sb, lb)?,
         )));
         Ok((y, lx.shape().clone()))
@@ -171,7 +171,7 @@ impl CustomOp3 for Fused {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let g = g.contiguous()?;
         let (hx, hw, hg) = (read(x)?, read(w)?, read(&g)?);
-        with_real!(x.dtype(), T => {
+        with_real!("layer norm: backward", x.dtype(), T => {
             let (dx, dw, db) = self.backward::<T>(hx.slice()?, hw.slice()?, hg.slice()?);
             let at = |v: Vec<T>, like: &Tensor| Tensor::from_vec(v, like.shape(), like.device());
             Ok((Some(at(dx, x)?), Some(at(dw, w)?), Some(at(db, b)?)))

@@ -66,7 +66,7 @@ impl Fused {
             bail!("linear: x {:?} does not fit weight {:?}", lx.shape(), lw.shape());
         }
         shape.push(out);
-        let y = with_real!(dtype(sx), T => {
+        let y = with_real!("linear", dtype(sx), T => {
             let b = b.map(|(s, l)| contiguous::<T>(s, l)).transpose()?;
             if b.is_some_and(|b| b.len() != out) {
                 bail!("linear: the bias does not fit weight {:?}", lw.shape());
@@ -87,7 +87,7 @@ impl Fused {
         let (rows, _) = rows_of(x.shape())?;
         let (out, inner) = w.dims2()?;
         let (hx, hw, hg) = (read(x)?, read(w)?, read(&g)?);
-        with_real!(x.dtype(), T => {
+        with_real!("linear: backward", x.dtype(), T => {
             let (xs, ws, gs) = (hx.slice::<T>()?, hw.slice::<T>()?, hg.slice::<T>()?);
             let (mx, mw) = (Mat::rows(xs, rows, inner, inner), Mat::rows(ws, out, inner, inner));
             let mg = Mat::rows(gs, rows, out, out);

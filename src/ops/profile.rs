@@ -52,21 +52,29 @@ pub fn finish() -> Vec<Share> {
     shares
 }
 
-/// Runs `f` on the account of `op`. Ops do not nest.
+/// Time on the account of an op, until it is dropped.
+pub(crate) struct Account {
+    op: &'static str,
+    started: Instant,
+    flops: u64,
+}
+
+/// Opens an account where someone asked for it. Ops do not nest.
 #[inline]
-pub(crate) fn timed<R>(op: &'static str, f: impl FnOnce() -> R) -> R {
-    if !ON.load(Relaxed) {
-        return f();
+pub(crate) fn account(op: &'static str) -> Option<Account> {
+    let open = || Account { op, started: Instant::now(), flops: FLOPS.load(Relaxed) };
+    ON.load(Relaxed).then(open)
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Ok(mut ops) = OPS.lock() {
+            let spent = ops.entry(self.op).or_default();
+            spent.calls += 1;
+            spent.nanoseconds += self.started.elapsed().as_nanos() as u64;
+            spent.flops += FLOPS.load(Relaxed) - self.flops;
+        }
     }
-    let (started, flops) = (Instant::now(), FLOPS.load(Relaxed));
-    let result = f();
-    if let Ok(mut ops) = OPS.lock() {
-        let spent = ops.entry(op).or_default();
-        spent.calls += 1;
-        spent.nanoseconds += started.elapsed().as_nanos() as u64;
-        spent.flops += FLOPS.load(Relaxed) - flops;
-    }
-    result
 }
 
 /// Counts a matrix product.

@@ -86,7 +86,7 @@ fn square_sum(x: &Tensor) -> candle_core::Result<f64> {
     }
     let x = x.contiguous()?;
     let held = read(&x)?;
-    with_real!(x.dtype(), T => {
+    with_real!("gradient norm", x.dtype(), T => {
         let block = |block: &[T]| block.iter().map(|&v| Real::to_f64(v).powi(2)).sum::<f64>();
         let parts: Vec<f64> = held.slice::<T>()?.par_chunks(1 << 14).map(block).collect();
         Ok(parts.iter().sum())

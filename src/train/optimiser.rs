@@ -129,7 +129,7 @@ impl InplaceOp2 for Moment {
     }
 
     fn cpu_fwd(&self, m: &mut CpuStorage, lm: &Layout, g: &CpuStorage, lg: &Layout) -> Result<()> {
-        with_real!(dtype(m), T => {
+        with_real!("AdamW", dtype(m), T => {
             let (keep, scale) = (T::of(self.keep), T::of(self.rule.scale));
             let add = T::of(1.0 - self.keep);
             let g = contiguous::<T>(g, lg)?;
@@ -161,7 +161,7 @@ impl InplaceOp3 for Rule {
         v: &CpuStorage,
         lv: &Layout,
     ) -> Result<()> {
-        with_real!(dtype(p), T => {
+        with_real!("AdamW", dtype(p), T => {
             let (m, v) = (contiguous::<T>(m, lm)?, contiguous::<T>(v, lv)?);
             let kept = T::of(1.0 - self.rate * self.decay);
             let (rate, eps) = (T::of(self.rate / self.correct1), T::of(self.eps));

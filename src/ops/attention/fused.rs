@@ -85,7 +85,7 @@ impl Fused {
         let g = g.contiguous()?;
         let held = operands.iter().map(|x| read(x)).collect::<Result<Vec<_>>>()?;
         let (o, g_) = (read(o)?, read(&g)?);
-        with_real!(g.dtype(), T => {
+        with_real!("attention: backward", g.dtype(), T => {
             let data = held.iter().map(|x| x.slice::<T>()).collect::<Result<Vec<_>>>()?;
             let grads = self.backward(&data, (o.slice()?, g_.slice()?), lse);
             let tensor = |(x, like): (Vec<T>, &&Tensor)| {
@@ -145,7 +145,7 @@ impl CustomOp3 for Fused {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        with_real!(dtype(s1), T => {
+        with_real!("attention", dtype(s1), T => {
             Ok(self.run::<T>(&[contiguous(s1, l1)?, contiguous(s2, l2)?, contiguous(s3, l3)?]))
         })
     }
@@ -175,7 +175,7 @@ impl CustomOp2 for Fused {
         s2: &CpuStorage,
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        with_real!(dtype(s1), T => {
+        with_real!("attention", dtype(s1), T => {
             Ok(self.run::<T>(&[contiguous(s1, l1)?, contiguous(s2, l2)?]))
         })
     }

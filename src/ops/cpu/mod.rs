@@ -6,10 +6,12 @@
 //! size does not depend on the number of threads, so results are the same bytes for any
 //! number of threads.
 
+mod fill;
 mod matrix;
 mod real;
 mod storage;
 
+pub(crate) use fill::filled;
 pub(crate) use matrix::{Mat, MatMut, Shared, gemm};
 pub(crate) use real::{Real, simd};
 pub use storage::composed;

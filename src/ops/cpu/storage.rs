@@ -72,9 +72,11 @@ impl<G: Deref<Target = Storage>> Host<G> {
     }
 }
 
-/// Calls a generic function with the float type of `$dtype`: `with_real!(dtype, T => f::<T>(x))`.
+/// Calls a generic function with the float type of `$dtype`, on an op's account of time:
+/// `with_real!("op", dtype, T => f::<T>(x))`.
 macro_rules! with_real {
-    ($dtype:expr, $t:ident => $body:expr) => {
+    ($op:expr, $dtype:expr, $t:ident => $body:expr) => {{
+        let _account = crate::ops::profile::account($op);
         match $dtype {
             candle_core::DType::F32 => {
                 type $t = f32;
@@ -86,6 +88,6 @@ macro_rules! with_real {
             }
             other => candle_core::bail!("fused CPU ops take f32 and f64, got {other:?}"),
         }
-    };
+    }};
 }
 pub(crate) use with_real;
