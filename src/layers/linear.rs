@@ -18,13 +18,6 @@ impl Linear {
         Ok(Self { weight, bias: None })
     }
 
-    /// Xavier-uniform weight, bias normal with deviation 1e-6: LRA's feed-forward layers.
-    pub fn feed_forward(input: usize, output: usize, vb: VarBuilder) -> Result<Self> {
-        let weight = vb.get_with_hints((output, input), "weight", xavier(input, output))?;
-        let bias = Init::Randn { mean: 0.0, stdev: 1e-6 };
-        Ok(Self { weight, bias: Some(vb.get_with_hints(output, "bias", bias)?) })
-    }
-
     /// LeCun-normal weight, zero bias: Flax's `Dense` default, LRA's classifier heads.
     /// Flax cuts its normal at two deviations; this one is not cut.
     pub fn classifier(input: usize, output: usize, vb: VarBuilder) -> Result<Self> {

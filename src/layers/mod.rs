@@ -4,11 +4,13 @@
 //! follow PyTorch's orientation [out, in] and names, so checkpoints load there.
 
 mod context;
+mod feed_forward;
 mod linear;
 mod norm;
 mod weights;
 
 pub use context::Context;
+pub use feed_forward::FeedForward;
 pub use linear::Linear;
 pub(crate) use linear::xavier;
 pub use norm::LayerNorm;

@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
 /// Flax's default, which LRA uses.
-const EPS: f64 = 1e-6;
+pub(crate) const EPS: f64 = 1e-6;
 
 #[derive(Debug, Clone)]
 pub struct LayerNorm {
@@ -19,6 +19,11 @@ impl LayerNorm {
             weight: vb.get_with_hints(width, "weight", Init::Const(1.0))?,
             bias: vb.get_with_hints(width, "bias", Init::Const(0.0))?,
         })
+    }
+
+    /// Scale and shift, [width] each.
+    pub fn weights(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
     }
 
     /// [.., width] -> the same.

@@ -8,17 +8,15 @@
 use crate::attention::{Attention, Build, Cost};
 use crate::config::ModelSection;
 use crate::error::Result;
-use crate::layers::{Context, LayerNorm, Linear};
-use crate::ops::{add_dropout, dropout, gelu_dropout};
+use crate::layers::{Context, FeedForward, LayerNorm};
+use crate::ops::{add_dropout, dropout};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 pub(super) struct Block {
     norm1: LayerNorm,
     attention: Box<dyn Attention>,
-    norm2: LayerNorm,
-    up: Linear,
-    down: Linear,
+    feed_forward: FeedForward,
     dropout: f64,
     width: usize,
     hidden: usize,
@@ -37,9 +35,7 @@ impl Block {
         Ok(Self {
             norm1: LayerNorm::new(d, vb.pp("norm1"))?,
             attention: build(&Build { weights: vb.pp("attention"), ..at.clone() })?,
-            norm2: LayerNorm::new(d, vb.pp("norm2"))?,
-            up: Linear::feed_forward(d, hidden, vb.pp("feed_forward.up"))?,
-            down: Linear::feed_forward(hidden, d, vb.pp("feed_forward.down"))?,
+            feed_forward: FeedForward::new(d, hidden, vb.clone())?,
             dropout: model.dropout,
             width: d,
             hidden,
@@ -51,8 +47,7 @@ impl Block {
     pub(super) fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
         let mixed = self.attention.forward(&self.norm1.forward(x)?, cx)?;
         let x = add_dropout(x, &mixed, cx.dropout("attention", self.dropout))?;
-        let fed = self.fed(&x, cx)?;
-        add_dropout(&x, &fed, cx.dropout("feed_forward", self.dropout))
+        self.fed(&x, cx, true)
     }
 
     /// What the attention is given of a layer's input.
@@ -68,13 +63,14 @@ impl Block {
 
     /// The feed-forward layer's share of a residual.
     pub(super) fn feed(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        dropout(&self.fed(x, cx)?, cx.dropout("feed_forward", self.dropout))
+        self.fed(x, cx, false)
     }
 
-    fn fed(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+    /// The feed-forward layer, with or without its residual.
+    fn fed(&self, x: &Tensor, cx: &Context, residual: bool) -> candle_core::Result<Tensor> {
         let feed = |x: &Tensor, cx: &Context| {
-            let hidden = self.up.forward(&self.norm2.forward(x)?)?;
-            self.down.forward(&gelu_dropout(&hidden, cx.dropout("hidden", self.dropout))?)
+            let drop = |purpose| cx.dropout(purpose, self.dropout);
+            self.feed_forward.forward(x, (drop("hidden"), drop("feed_forward")), residual)
         };
         let n = x.dim(1)?;
         let size = n.div_ceil(self.chunks);
@@ -91,7 +87,7 @@ impl Block {
 
     pub(super) fn cost(&self, n: usize) -> Cost {
         let (rows, d, hidden) = (n as f64, self.width as f64, self.hidden as f64);
-        let own = Cost { flops: 4.0 * rows * d * hidden, saved: rows * (6.0 * d + 2.0 * hidden) };
+        let own = Cost { flops: 4.0 * rows * d * hidden, saved: rows * (3.0 * d + hidden) };
         self.attention.cost(n) + own
     }
 

@@ -1,6 +1,5 @@
 //! Dropout (Srivastava et al. 2014) whose mask is a function of (key, example, element),
-//! recomputed in the backward pass and never stored, and the element-wise ops fused
-//! with it: GELU and the residual sum.
+//! recomputed in the backward pass and never stored, and the residual sum fused with it.
 //!
 //! The mask of an example depends on its index in the full batch, not on its place in
 //! a micro-batch, so splitting a batch changes nothing.
@@ -51,7 +50,7 @@ impl Dropout {
         Tensor::from_vec(mask, shape, like.device())?.to_dtype(like.dtype())
     }
 
-    fn reference(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn reference(&self, x: &Tensor) -> Result<Tensor> {
         if self.p == 0.0 { Ok(x.clone()) } else { x * self.mask(x.shape(), x)? }
     }
 }
@@ -61,23 +60,7 @@ pub fn dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {
     if drop.p == 0.0 {
         return Ok(x.clone());
     }
-    if fused(x) { x.contiguous()?.apply_op1(Elementwise::Dropout(drop)) } else { drop.reference(x) }
-}
-
-/// `dropout(gelu(x))`, GELU in its tanh form (Hendrycks and Gimpel 2016), as in LRA.
-pub fn gelu_dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {
-    if fused(x) {
-        x.contiguous()?.apply_op1(Elementwise::Gelu(drop))
-    } else {
-        gelu_dropout_reference(x, drop)
-    }
-}
-
-/// The same, composed of Candle's ops.
-pub fn gelu_dropout_reference(x: &Tensor, drop: Dropout) -> Result<Tensor> {
-    // Spelled out: the backward pass of Candle's own `gelu` has constants of six digits.
-    let inner = ((x + (x.powf(3.0)? * GELU.1)?)? * GELU.0)?;
-    drop.reference(&((x * 0.5)? * (inner.tanh()? + 1.0)?)?)
+    if fused(x) { x.contiguous()?.apply_op1(Drop(drop)) } else { drop.reference(x) }
 }
 
 /// `x + dropout(y)`: the residual sum.
@@ -94,10 +77,7 @@ pub fn add_dropout_reference(x: &Tensor, y: &Tensor, drop: Dropout) -> Result<Te
     x + drop.reference(y)?
 }
 
-enum Elementwise {
-    Dropout(Dropout),
-    Gelu(Dropout),
-}
+struct Drop(Dropout);
 
 struct Residual(Dropout);
 
@@ -106,44 +86,36 @@ const BLOCK: usize = 1 << 14;
 
 /// The mask of some neighbouring elements of an example.
 #[derive(Clone, Copy)]
-struct Piece {
+pub(super) struct Piece {
     /// Index of the piece's first element in its example.
-    first: u32,
-    lanes: (u32, u32),
-    threshold: u32,
+    pub first: u32,
+    pub lanes: (u32, u32),
+    pub threshold: u32,
 }
 
 impl Piece {
     /// Whether the i-th element of the piece stays.
     #[inline(always)]
-    fn keeps(&self, i: usize) -> bool {
+    pub(super) fn keeps(&self, i: usize) -> bool {
         bits(self.lanes, self.first.wrapping_add(i as u32)) >= self.threshold
     }
 }
 
-/// `out = f(x, y) mask` element by element, or `f(x, y mask)` with `inside`.
-fn masked<T: Real>(
-    (x, y): (&[T], &[T]),
-    examples: usize,
-    drop: Dropout,
-    inside: bool,
-    f: impl Fn(T, T) -> T + Sync,
-) -> Vec<T> {
-    let len = x.len();
-    let each = (len / examples.max(1)).max(1);
-    let scale = T::of(drop.scale());
+/// `out = x mask`, or `y + x mask` where there is a y.
+fn masked<T: Real>(x: &[T], y: Option<&[T]>, examples: usize, drop: Dropout) -> Vec<T> {
+    let each = (x.len() / examples.max(1)).max(1);
+    let (threshold, scale) = (drop.threshold(), T::of(drop.scale()));
+    // Where nothing is added the second operand is not looked at.
+    let (add, y) = (y.is_some(), y.unwrap_or(x));
     // SAFETY: the pieces are all of the buffer, and each writes all its elements.
     unsafe {
-        filled(len, |out| {
-            let pieces = out.par_chunks_mut(each).zip(x.par_chunks(each).zip(y.par_chunks(each)));
-            pieces.enumerate().for_each(|(example, (out, (x, y)))| {
+        filled(x.len(), |out| {
+            let examples = out.par_chunks_mut(each).zip(x.par_chunks(each).zip(y.par_chunks(each)));
+            examples.enumerate().for_each(|(example, (out, (x, y)))| {
                 let lanes = drop.lanes(example);
-                let threshold = drop.threshold();
-                let pieces = out
-                    .par_chunks_mut(BLOCK)
-                    .zip(x.par_chunks(BLOCK).zip(y.par_chunks(BLOCK)))
-                    .enumerate();
-                pieces.for_each(|(block, (out, (x, y)))| {
+                let blocks = x.par_chunks(BLOCK).zip(y.par_chunks(BLOCK));
+                let blocks = out.par_chunks_mut(BLOCK).zip(blocks).enumerate();
+                blocks.for_each(|(block, (out, (x, y)))| {
                     let piece = Piece { first: (block * BLOCK) as u32, lanes, threshold };
                     simd(
                         #[inline(always)]
@@ -151,17 +123,12 @@ fn masked<T: Real>(
                             let all = out.iter_mut().zip(x.iter().zip(y)).enumerate();
                             if drop.p == 0.0 {
                                 for (_, (out, (&x, &y))) in all {
-                                    out.write(f(x, y));
-                                }
-                            } else if inside {
-                                for (i, (out, (&x, &y))) in all {
-                                    let y = if piece.keeps(i) { y * scale } else { T::ZERO };
-                                    out.write(f(x, y));
+                                    out.write(if add { y + x } else { x });
                                 }
                             } else {
                                 for (i, (out, (&x, &y))) in all {
-                                    let value = f(x, y) * scale;
-                                    out.write(if piece.keeps(i) { value } else { T::ZERO });
+                                    let x = if piece.keeps(i) { x * scale } else { T::ZERO };
+                                    out.write(if add { y + x } else { x });
                                 }
                             }
                         },
@@ -172,42 +139,19 @@ fn masked<T: Real>(
     }
 }
 
-/// sqrt(2/pi) and the cubic coefficient of the tanh form.
-const GELU: (f64, f64) = (0.797_884_560_802_865_4, 0.044715);
-
-#[inline(always)]
-fn gelu<T: Real>(x: T) -> T {
-    let inner = T::of(GELU.0) * (x + T::of(GELU.1) * x * x * x);
-    T::of(0.5) * x * (T::ONE + inner.tanh())
+fn dropped<T: Real>(x: &[T], examples: usize, drop: Dropout) -> Vec<T> {
+    masked(x, None, examples, drop)
 }
 
-#[inline(always)]
-fn gelu_slope<T: Real>(x: T) -> T {
-    let tanh = (T::of(GELU.0) * (x + T::of(GELU.1) * x * x * x)).tanh();
-    let inner = T::of(GELU.0) * (T::ONE + T::of(3.0 * GELU.1) * x * x);
-    T::of(0.5) * (T::ONE + tanh) + T::of(0.5) * x * (T::ONE - tanh * tanh) * inner
-}
-
-impl CustomOp1 for Elementwise {
+impl CustomOp1 for Drop {
     fn name(&self) -> &'static str {
-        match self {
-            Self::Dropout(_) => "dropout",
-            Self::Gelu(_) => "gelu-dropout",
-        }
+        "dropout"
     }
 
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         let examples = l.dims().first().copied().unwrap_or(1);
-        let y = with_real!("dropout, GELU", dtype(s), T => {
-            let x = contiguous::<T>(s, l)?;
-            to_storage(match self {
-                Self::Dropout(drop) => {
-                    masked((x, x), examples, *drop, false, #[inline(always)] |x, _| x)
-                }
-                Self::Gelu(drop) => {
-                    masked((x, x), examples, *drop, false, #[inline(always)] |x, _| gelu(x))
-                }
-            })
+        let y = with_real!("dropout", dtype(s), T => {
+            to_storage(dropped(contiguous::<T>(s, l)?, examples, self.0))
         });
         Ok((y, l.shape().clone()))
     }
@@ -215,19 +159,9 @@ impl CustomOp1 for Elementwise {
     fn bwd(&self, x: &Tensor, _y: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         let g = g.contiguous()?;
         let examples = x.dims().first().copied().unwrap_or(1);
-        let (hx, hg) = (read(x)?, read(&g)?);
-        with_real!("dropout, GELU: backward", x.dtype(), T => {
-            let (xs, gs) = (hx.slice::<T>()?, hg.slice::<T>()?);
-            let dx = match self {
-                Self::Dropout(drop) => {
-                    masked((gs, gs), examples, *drop, false, #[inline(always)] |g, _| g)
-                }
-                Self::Gelu(drop) => {
-                    masked((gs, xs), examples, *drop, false, #[inline(always)] |g, x| {
-                        g * gelu_slope(x)
-                    })
-                }
-            };
+        let hg = read(&g)?;
+        with_real!("dropout: backward", x.dtype(), T => {
+            let dx = dropped(hg.slice::<T>()?, examples, self.0);
             Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
         })
     }
@@ -251,7 +185,7 @@ impl CustomOp2 for Residual {
         let examples = lx.dims().first().copied().unwrap_or(1);
         let sum = with_real!("residual", dtype(sx), T => {
             let (x, y) = (contiguous::<T>(sx, lx)?, contiguous::<T>(sy, ly)?);
-            to_storage(masked((x, y), examples, self.0, true, #[inline(always)] |x, y| x + y))
+            to_storage(masked(y, Some(x), examples, self.0))
         });
         Ok((sum, lx.shape().clone()))
     }
@@ -271,7 +205,7 @@ impl CustomOp2 for Residual {
         let hg = read(&g)?;
         let dy = with_real!("residual: backward", x.dtype(), T => {
             let gs = hg.slice::<T>()?;
-            let dy = masked((gs, gs), examples, self.0, false, #[inline(always)] |g, _| g);
+            let dy = dropped(gs, examples, self.0);
             Tensor::from_vec(dy, x.shape(), x.device())?
         });
         Ok((Some(g.clone()), Some(dy)))

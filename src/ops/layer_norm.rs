@@ -36,103 +36,118 @@ struct Fused {
 fn moments<T: Real>(row: &[T], eps: T) -> (T, T) {
     let count = T::of(row.len() as f64);
     let mean = sum(
-        row.len(),
+        row,
+        row,
         #[inline(always)]
-        |i| row[i],
+        |x, _| x,
     ) / count;
     let variance = sum(
-        row.len(),
+        row,
+        row,
         #[inline(always)]
-        |i| (row[i] - mean) * (row[i] - mean),
+        |x, _| (x - mean) * (x - mean),
     ) / count;
     (mean, T::ONE / (variance + eps).sqrt())
 }
 
-/// Sum of `f` over `0..n` in sixteen running sums, an order fixed here so that the
+/// Sum of `f` over two rows in sixteen running sums, an order fixed here so that the
 /// compiler may vectorise it.
 #[inline(always)]
-fn sum<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
+fn sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
     let mut lanes = [T::ZERO; 16];
-    let whole = n / 16 * 16;
-    for first in (0..whole).step_by(16) {
-        for (i, lane) in lanes.iter_mut().enumerate() {
-            *lane += f(first + i);
+    let (mut left, mut right) = (a.chunks_exact(16), b.chunks_exact(16));
+    for (a, b) in (&mut left).zip(&mut right) {
+        for (lane, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane += f(a, b);
         }
     }
-    for i in whole..n {
-        lanes[i - whole] += f(i);
+    let rest = left.remainder().iter().zip(right.remainder());
+    for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
+        *lane += f(a, b);
     }
     lanes.into_iter().sum()
 }
 
+/// Norms of the rows of `x`.
+pub(super) fn norm_rows<T: Real>(x: &[T], w: &[T], b: &[T], eps: f64, y: &mut [T]) {
+    let (d, eps) = (w.len(), T::of(eps));
+    simd(
+        #[inline(always)]
+        || {
+            for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+                let (mean, scale) = moments(x, eps);
+                for ((y, &x), (&w, &b)) in y.iter_mut().zip(x).zip(w.iter().zip(b)) {
+                    *y = (x - mean) * scale * w + b;
+                }
+            }
+        },
+    );
+}
+
+/// From the gradient of the norms of `x` to that of `x`, in place: `scale * (h - mean(h) - u
+/// mean(h u))` with u = (x - mean) * scale, h = g w; plus `add`, where there is some. Writes
+/// the gradients of weight and bias.
+pub(super) fn norm_backward<T: Real>(
+    x: &[T],
+    w: &[T],
+    eps: f64,
+    g: &mut [T],
+    add: Option<&[T]>,
+    (dw, db): (&mut [T], &mut [T]),
+) {
+    let (d, eps) = (w.len(), T::of(eps));
+    let count = T::of(d as f64);
+    let blocks = g.par_chunks_mut(d * BLOCK).zip(x.par_chunks(d * BLOCK)).enumerate();
+    let partial = blocks.map(|(block, (g, x))| {
+        let add = add.map(|add| &add[block * d * BLOCK..][..g.len()]);
+        simd(
+            #[inline(always)]
+            || {
+                let (mut dw, mut db) = (vec![T::ZERO; d], vec![T::ZERO; d]);
+                let mut unit = vec![T::ZERO; d];
+                for (r, (g, x)) in g.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
+                    let (mean, scale) = moments(x, eps);
+                    for ((u, &x), (&g, (dw, db))) in
+                        unit.iter_mut().zip(x).zip(g.iter().zip(dw.iter_mut().zip(&mut db)))
+                    {
+                        *u = (x - mean) * scale;
+                        *dw += g * *u;
+                        *db += g;
+                    }
+                    g.iter_mut().zip(w).for_each(|(g, &w)| *g *= w);
+                    let h_mean = sum(g, g, #[inline(always)] |h, _| h) / count;
+                    let hu_mean = sum(g, &unit, #[inline(always)] |h, u| h * u) / count;
+                    for (g, &u) in g.iter_mut().zip(&unit) {
+                        *g = scale * (*g - h_mean - u * hu_mean);
+                    }
+                    if let Some(add) = add {
+                        g.iter_mut().zip(&add[r * d..]).for_each(|(g, &add)| *g += add);
+                    }
+                }
+                (dw, db)
+            },
+        )
+    });
+    dw.fill(T::ZERO);
+    db.fill(T::ZERO);
+    for (w, b) in &partial.collect::<Vec<_>>() {
+        dw.iter_mut().zip(w).for_each(|(to, &x)| *to += x);
+        db.iter_mut().zip(b).for_each(|(to, &x)| *to += x);
+    }
+}
+
 impl Fused {
     fn forward<T: Real>(&self, x: &[T], w: &[T], b: &[T]) -> Vec<T> {
-        let (d, eps) = (w.len(), T::of(self.eps));
+        let d = w.len();
         let mut y = vec![T::ZERO; x.len()];
-        y.par_chunks_mut(d * BLOCK).zip(x.par_chunks(d * BLOCK)).for_each(|(y, x)| {
-            simd(
-                #[inline(always)]
-                || {
-                    for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
-                        let (mean, scale) = moments(x, eps);
-                        for i in 0..d {
-                            y[i] = (x[i] - mean) * scale * w[i] + b[i];
-                        }
-                    }
-                },
-            )
-        });
+        let blocks = y.par_chunks_mut(d * BLOCK).zip(x.par_chunks(d * BLOCK));
+        blocks.for_each(|(y, x)| norm_rows(x, w, b, self.eps, y));
         y
     }
 
-    /// dx = scale * (h - mean(h) - u mean(h u)) with u = (x - mean) * scale, h = g w.
     fn backward<T: Real>(&self, x: &[T], w: &[T], g: &[T]) -> (Vec<T>, Vec<T>, Vec<T>) {
-        let (d, eps) = (w.len(), T::of(self.eps));
-        let count = T::of(d as f64);
-        let mut dx = vec![T::ZERO; x.len()];
-        let partial: Vec<(Vec<T>, Vec<T>)> = dx
-            .par_chunks_mut(d * BLOCK)
-            .zip(x.par_chunks(d * BLOCK).zip(g.par_chunks(d * BLOCK)))
-            .map(|(dx, (x, g))| {
-                simd(
-                    #[inline(always)]
-                    || {
-                        let (mut dw, mut db) = (vec![T::ZERO; d], vec![T::ZERO; d]);
-                        let rows = x.chunks_exact(d).zip(g.chunks_exact(d));
-                        for (dx, (x, g)) in dx.chunks_exact_mut(d).zip(rows) {
-                            let (mean, scale) = moments(x, eps);
-                            for i in 0..d {
-                                let unit = (x[i] - mean) * scale;
-                                dw[i] += g[i] * unit;
-                                db[i] += g[i];
-                                dx[i] = unit;
-                            }
-                            let h_mean = sum(
-                                d,
-                                #[inline(always)]
-                                |i| g[i] * w[i],
-                            ) / count;
-                            let hu_mean = sum(
-                                d,
-                                #[inline(always)]
-                                |i| g[i] * w[i] * dx[i],
-                            ) / count;
-                            for i in 0..d {
-                                dx[i] = scale * (g[i] * w[i] - h_mean - dx[i] * hu_mean);
-                            }
-                        }
-                        (dw, db)
-                    },
-                )
-            })
-            .collect();
-        let (mut dw, mut db) = (vec![T::ZERO; d], vec![T::ZERO; d]);
-        for (w, b) in &partial {
-            for i in 0..d {
-                dw[i] += w[i];
-                db[i] += b[i];
-            }
-        }
+        let (mut dx, mut dw, mut db) = (g.to_vec(), w.to_vec(), w.to_vec());
+        norm_backward(x, w, self.eps, &mut dx, None, (&mut dw, &mut db));
         (dx, dw, db)
     }
 }
