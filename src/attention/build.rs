@@ -131,6 +131,15 @@ impl Projections {
         Ok((self.queries(x)?, self.keys(x)?, self.values(x)?))
     }
 
+    /// Queries, keys and values of one product, side by side: [b, n, 3 qkv].
+    pub fn joined(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let (Some(q), Some(k)) = (&self.query, &self.key) else {
+            candle_core::bail!("this attention projects values alone")
+        };
+        let weights = [q.weight(), k.weight(), self.value.weight()];
+        crate::ops::linear(x, &Tensor::cat(&weights, 0)?, None)
+    }
+
     /// [b, n, qkv] -> [b, n, width].
     pub fn merge(&self, heads: &Tensor) -> candle_core::Result<Tensor> {
         self.output.forward(heads)

@@ -3,7 +3,7 @@
 use super::{Build, Cost, Projections};
 use crate::error::Result;
 use crate::layers::Context;
-use crate::ops::{Attend, Blocks, attention};
+use crate::ops::{Attend, Blocks, attention_joined};
 use candle_core::Tensor;
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ impl Multihead {
     /// The whole layer where queries, keys and values are projections of `x` and nothing
     /// else: [b, n, width] -> the same.
     pub fn attend(&self, x: &Tensor, blocks: Blocks, cx: &Context) -> candle_core::Result<Tensor> {
-        let (q, k, v) = self.projections.split(x)?;
-        self.projections.merge(&attention(&q, &k, &v, &self.how(blocks, cx))?)
+        let qkv = self.projections.joined(x)?;
+        self.projections.merge(&attention_joined(&qkv, &self.how(blocks, cx))?)
     }
 
     /// The projections, and so many query-key pairs in each head.

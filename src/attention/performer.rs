@@ -13,8 +13,8 @@ use super::{Attention, Build, Cost, Projections, Variant};
 use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::Context;
-use crate::ops::features::{Favor, Side, positive_features, relu_features, trigonometric_features};
-use crate::ops::{Kernelised, kernel_attention};
+use crate::ops::kernel::Kind;
+use crate::ops::{Features, Kernelised, kernel_attention};
 use crate::random::Key;
 use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
@@ -109,34 +109,29 @@ impl Performer {
 
 impl Attention for Performer {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let (q, k, v) = self.projections.split(x)?;
         let key = cx.redrawn("features", self.redraw);
         let projection = projection(self.features, self.head_width, self.orthogonal, key)?
             .to_dtype(x.dtype())?
             .to_device(x.device())?;
-        let how = |side| Favor {
+        let kind = match self.kernel {
+            Kernel::Softmax => Kind::Positive,
+            Kernel::Trigonometric => Kind::Trigonometric,
+            Kernel::Relu => Kind::Relu,
+        };
+        let how = Kernelised {
             heads: self.heads,
-            projection: projection.clone(),
-            eps: self.eps,
-            side,
             mask: cx.mask.clone(),
+            features: Features::Random { kind, projection, eps: self.eps },
+            // Features are at least eps: the denominator needs nothing added.
+            eps: 0.0,
         };
-        let map = |x: &Tensor, side| match self.kernel {
-            Kernel::Trigonometric => trigonometric_features(x, &how(side)),
-            Kernel::Softmax => positive_features(x, &how(side)),
-            Kernel::Relu => relu_features(x, &how(side)),
-        };
-        let (fq, fk) = (map(&q, Side::Query)?, map(&k, Side::Key)?);
-        // Features are at least eps: the denominator needs nothing added.
-        let how = Kernelised { heads: self.heads, mask: cx.mask.clone(), eps: 0.0 };
-        self.projections.merge(&kernel_attention(&fq, &fk, &v, &how)?)
+        self.projections.merge(&kernel_attention(&self.projections.joined(x)?, &how)?)
     }
 
     fn cost(&self, n: usize) -> Cost {
         let (n_, m) = (n as f64, self.features as f64);
         let a = (self.heads * self.head_width) as f64;
-        let saved = 2.0 * n_ * m * self.heads as f64;
-        self.projections.cost(n) + Cost { flops: 8.0 * n_ * m * a, saved }
+        self.projections.cost(n) + Cost { flops: 8.0 * n_ * m * a, saved: 0.0 }
     }
 }
 

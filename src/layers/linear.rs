@@ -26,6 +26,11 @@ impl Linear {
         Ok(Self { weight, bias: Some(vb.get_with_hints(output, "bias", Init::Const(0.0))?) })
     }
 
+    /// [out, in].
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// [.., in] -> [.., out].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         ops::linear(x, &self.weight, self.bias.as_ref())

@@ -1,4 +1,4 @@
-//! The fused face as Candle ops of two or three operands.
+//! The fused face as Candle ops of one, two or three operands.
 
 use super::backward::{Output, Slopes, backward};
 use super::extra::{Extra, Terms};
@@ -7,10 +7,10 @@ use super::operands::{Dims, Field, Operand, Slope};
 use super::tiles::Operands;
 use super::{Attend, Given};
 use crate::ops::cpu::{Real, Shared, contiguous, dtype, read, to_storage, with_real};
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use std::sync::OnceLock;
 
-/// Operands are q, k, v; or, with something extra, q, k and v in one, and the extra; or v
+/// Operands are q, k, v, or the three side by side in one; or, with something extra, q, k and v in one, and the extra; or v
 /// and the extra alone.
 struct Fused {
     how: Attend,
@@ -61,6 +61,17 @@ pub(super) fn fused(x: &Given, how: &Attend) -> Result<Tensor> {
         }
         (None, None) => bail!("attention: scores of nothing"),
     }
+}
+
+/// Queries, keys and values in one operand, whose gradient is one too.
+pub(super) fn joined(qkv: &Tensor, how: &Attend) -> Result<Tensor> {
+    let (b, n, row) = qkv.dims3()?;
+    how.check(b, n)?;
+    let (a, h) = (row / 3, how.heads);
+    let part = |i: usize| (0, Field::new(i * a, a / h, row, n, b));
+    let d = Dims { b, n: how.mask.n(), h, dv: a / h };
+    let fields = Fields { d, dot: Some([part(0), part(1)]), v: part(2), extra: None };
+    qkv.contiguous()?.apply_op1(Fused { how: how.clone(), fields, lse: OnceLock::new() })
 }
 
 impl Fused {
@@ -160,6 +171,20 @@ impl CustomOp3 for Fused {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let mut grads = self.gradients(&[x1, x2, x3], o, g)?.into_iter();
         Ok((grads.next(), grads.next(), grads.next()))
+    }
+}
+
+impl CustomOp1 for Fused {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        with_real!("attention", dtype(s), T => Ok(self.run::<T>(&[contiguous(s, l)?])))
+    }
+
+    fn bwd(&self, x: &Tensor, o: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        Ok(self.gradients(&[x], o, g)?.into_iter().next())
     }
 }
 

@@ -57,6 +57,20 @@ struct Given<'a> {
     extra: Option<(Extra, &'a Tensor)>,
 }
 
+/// `qkv` [b, n, 3 heads * width], queries, keys and values of the same positions side by side
+/// -> [b, n, heads * width].
+pub fn attention_joined(qkv: &Tensor, how: &Attend) -> Result<Tensor> {
+    let (_, _, row) = qkv.dims3()?;
+    if how.heads == 0 || row % (3 * how.heads) != 0 || row == 0 {
+        bail!("attention: {:?} for queries, keys and values of {} heads", qkv.shape(), how.heads);
+    }
+    if fits(qkv) {
+        return fused::joined(qkv, how);
+    }
+    let part = |i: usize| qkv.narrow(2, i * row / 3, row / 3)?.contiguous();
+    attention(&part(0)?, &part(1)?, &part(2)?, how)
+}
+
 /// `q` [b, n, heads * width], `k` [b, m, heads * width], `v` [b, m, heads * width of v] ->
 /// [b, n, heads * width of v].
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attend) -> Result<Tensor> {
@@ -73,6 +87,21 @@ pub fn attention_with(
     run(&Given { dot, v, extra: Some(extra) }, how)
 }
 
+impl Attend {
+    /// Whether masks and blocks are over b examples and m keys.
+    fn check(&self, b: usize, m: usize) -> Result<()> {
+        let (mask, keys, blocks) = (&self.mask, &self.keys, &self.blocks);
+        if (mask.batch(), keys.batch()) != (b, b)
+            || (keys.n(), blocks.n(), blocks.m()) != (m, mask.n(), m)
+            || !blocks.fits(b, self.heads)
+        {
+            let (of, over) = ((mask.n(), keys.n()), (blocks.n(), blocks.m()));
+            bail!("attention: masks over {of:?} and blocks over {over:?}, {b} x {m} keys");
+        }
+        Ok(())
+    }
+}
+
 fn run(x: &Given, how: &Attend) -> Result<Tensor> {
     check(x, how)?;
     if fits(x.v) { fused::fused(x, how) } else { reference::composed(x, how) }
@@ -84,14 +113,7 @@ fn check(x: &Given, how: &Attend) -> Result<()> {
     if h == 0 || av % h != 0 {
         bail!("attention: v {:?}, {h} heads", x.v.shape());
     }
-    if (how.mask.batch(), how.keys.batch()) != (b, b)
-        || (how.keys.n(), how.blocks.n(), how.blocks.m()) != (m, n, m)
-        || !how.blocks.fits(b, h)
-    {
-        let (mask, keys) = (how.mask.n(), how.keys.n());
-        let (bn, bm) = (how.blocks.n(), how.blocks.m());
-        bail!("attention: masks over {mask} x {keys} and blocks over {bn} x {bm}, v {:?}", x.v);
-    }
+    how.check(b, m)?;
     let width = match x.dot {
         Some((q, k)) => {
             let a = q.dim(2)?;

@@ -1,0 +1,190 @@
+//! Feature maps of one head, and their slopes, for the fused face.
+
+use super::features::{Kind, Side};
+use crate::ops::cpu::{Mat, MatMut, Real, gemm, simd};
+
+/// A feature map over rows of `width`.
+#[derive(Clone, Copy)]
+pub(super) enum Map<'a, T> {
+    EluPlusOne,
+    /// `w` [m, width].
+    Random {
+        kind: Kind,
+        w: &'a [T],
+        m: usize,
+        eps: T,
+    },
+}
+
+/// Rows of one head: the first `count` positions, of which the valid ones matter.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a, T> {
+    pub data: &'a [T],
+    pub count: usize,
+    pub width: usize,
+    pub stride: usize,
+    pub valid: &'a [bool],
+}
+
+impl<'a, T: Real> Rows<'a, T> {
+    pub(super) fn row(&self, i: usize) -> &'a [T] {
+        &self.data[i * self.stride..][..self.width]
+    }
+
+    pub(super) fn mat(&self) -> Mat<'a, T> {
+        Mat::rows(self.data, self.count, self.width, self.stride)
+    }
+
+    fn square(&self, i: usize) -> T {
+        self.row(i).iter().map(|&x| x * x).sum()
+    }
+}
+
+fn largest<T: Real>(row: &[T]) -> T {
+    row.iter().fold(-T::INFINITY, |a, &b| b.larger(a))
+}
+
+impl<T: Real> Map<'_, T> {
+    /// Number of features of heads of `width`.
+    pub(super) fn count(&self, width: usize) -> usize {
+        match self {
+            Self::EluPlusOne => width,
+            Self::Random { kind: Kind::Trigonometric, m, .. } => 2 * m,
+            Self::Random { m, .. } => *m,
+        }
+    }
+
+    /// width^(-1/4), what x is multiplied with.
+    fn root(width: usize) -> T {
+        T::of((width as f64).powf(-0.25))
+    }
+
+    /// Features `f` [count, features] of the rows of x.
+    pub(super) fn forward(&self, x: &Rows<'_, T>, side: Side, f: &mut Vec<T>) {
+        let features = self.count(x.width);
+        f.resize(x.count * features, T::ZERO);
+        let Self::Random { kind, w, m, eps } = *self else {
+            for (i, f) in f.chunks_exact_mut(features).enumerate() {
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (f, &x) in f.iter_mut().zip(x.row(i)) {
+                            *f = if x > T::ZERO { x + T::ONE } else { x.exp() };
+                        }
+                    },
+                );
+            }
+            return;
+        };
+        let (root, norm) = (Self::root(x.width), T::of((m as f64).powf(-0.5)));
+        let half = |i: usize| T::of(0.5) * root * root * x.square(i);
+        let w = Mat::rows(w, m, x.width, x.width);
+        gemm(&mut MatMut::rows(f, x.count, m, features), false, root, x.mat(), w.t(), false);
+        let valid = || (0..x.count).filter(|&i| x.valid[i]);
+        match kind {
+            Kind::Relu => simd(
+                #[inline(always)]
+                || f.iter_mut().for_each(|f| *f = f.larger(T::ZERO) + eps),
+            ),
+            Kind::Positive => {
+                let all = match side {
+                    Side::Query => T::ZERO,
+                    Side::Key => valid()
+                        .fold(-T::INFINITY, |top, i| largest(&f[i * m..][..m]).larger(top)),
+                };
+                for (i, f) in f.chunks_exact_mut(m).enumerate() {
+                    let top = if side == Side::Query { largest(f) } else { all };
+                    let shift = half(i) + top;
+                    simd(
+                        #[inline(always)]
+                        || f.iter_mut().for_each(|f| *f = ((*f - shift).exp() + eps) * norm),
+                    );
+                }
+            }
+            Kind::Trigonometric => {
+                let top = match side {
+                    Side::Query => T::ZERO,
+                    Side::Key => valid().fold(T::ZERO, |top, i| half(i).larger(top)),
+                };
+                for (i, f) in f.chunks_exact_mut(features).enumerate() {
+                    let size = match side {
+                        Side::Query => norm,
+                        Side::Key => (half(i) - top).exp() * norm,
+                    };
+                    let (cos, sin) = f.split_at_mut(m);
+                    for (c, s) in cos.iter_mut().zip(sin) {
+                        let angle = Real::to_f64(*c);
+                        (*c, *s) = (T::of(angle.cos()) * size, T::of(angle.sin()) * size);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the gradients of the valid rows of x to `dx`, from the features' `g` [count,
+    /// features], which is used up.
+    pub(super) fn backward(
+        &self,
+        x: &Rows<'_, T>,
+        side: Side,
+        f: &[T],
+        g: &mut [T],
+        dx: &mut MatMut<'_, T>,
+    ) {
+        let features = self.count(x.width);
+        let rows = || f.chunks_exact(features).enumerate();
+        let Self::Random { kind, w, m, eps } = *self else {
+            for (i, f) in rows() {
+                let (dx, g) = (dx.row_mut(i), &g[i * features..][..features]);
+                simd(
+                    #[inline(always)]
+                    || {
+                        // The slope is 1 above zero and the feature, exp(x), below.
+                        for (dx, (&f, &g)) in dx.iter_mut().zip(f.iter().zip(g)) {
+                            *dx = if f > T::ONE { g } else { g * f };
+                        }
+                    },
+                );
+            }
+            return;
+        };
+        let root = Self::root(x.width);
+        let floor = T::of(Real::to_f64(eps) * (m as f64).powf(-0.5));
+        // What multiplies x beside the projection's share: the slope of |x'|²/2.
+        let mut halves = vec![T::ZERO; x.count];
+        for (i, f) in rows() {
+            let g = &mut g[i * features..][..features];
+            if !x.valid[i] {
+                g.fill(T::ZERO);
+                continue;
+            }
+            match kind {
+                Kind::Relu => {
+                    g.iter_mut().zip(f).for_each(|(g, &f)| *g = if f > eps { *g } else { T::ZERO });
+                }
+                Kind::Positive => {
+                    simd(
+                        #[inline(always)]
+                        || g.iter_mut().zip(f).for_each(|(g, &f)| *g *= f - floor),
+                    );
+                    halves[i] = -g.iter().copied().sum::<T>();
+                }
+                Kind::Trigonometric => {
+                    let ((gc, gs), (cos, sin)) = (g.split_at_mut(m), f.split_at(m));
+                    let mut half = T::ZERO;
+                    for ((gc, gs), (&c, &s)) in gc.iter_mut().zip(gs).zip(cos.iter().zip(sin)) {
+                        half += *gc * c + *gs * s;
+                        *gc = *gs * c - *gc * s;
+                    }
+                    halves[i] = if side == Side::Key { half } else { T::ZERO };
+                }
+            }
+        }
+        let g = Mat::rows(g, x.count, m, features);
+        gemm(dx, false, root, g, Mat::rows(w, m, x.width, x.width), false);
+        for (i, &half) in halves.iter().enumerate() {
+            let scale = root * root * half;
+            dx.row_mut(i).iter_mut().zip(x.row(i)).for_each(|(d, &x)| *d += scale * x);
+        }
+    }
+}
