@@ -56,7 +56,8 @@ fn memory_grows_as_claimed() {
     );
     // The gradients of more weights are all that grows.
     assert!(reversible[2] < 1.25 * reversible[0], "{reversible:?}");
-    assert!(plain[2] > 3.0 * plain[0], "{plain:?}");
+    let growth = |bytes: [f64; 3]| bytes[2] - bytes[0];
+    assert!(growth(reversible) < 0.1 * growth(plain), "{reversible:?} {plain:?}");
     // One input for each layer.
     assert!(recomputed[2] < 1.8 * recomputed[0], "{recomputed:?}");
     assert!(recomputed[2] < 0.5 * plain[2], "{recomputed:?} {plain:?}");

@@ -170,7 +170,11 @@ pub fn serve(
                 answer(&mut answers, &window)?;
             }
             ["end"] => break,
-            _ => return Err(Error::usage(format!("`{line}`: expected window S, evaluate S or end"))),
+            _ => {
+                return Err(Error::usage(format!(
+                    "`{line}`: expected window S, evaluate S or end"
+                )));
+            }
         }
     }
     let memory = Memory {

@@ -100,8 +100,11 @@ impl Results {
     }
 
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Io { action: "read", path: path.to_path_buf(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            action: "read",
+            path: path.to_path_buf(),
+            source,
+        })?;
         serde_json::from_str(&text).map_err(|error| {
             Error::usage(format!("{}: no results of `lra bench`: {error}", path.display()))
         })

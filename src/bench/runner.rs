@@ -127,7 +127,8 @@ pub fn run(
     let mut order: Vec<usize> = (0..cells.len()).collect();
     order.sort_by_key(|&i| bits(lanes, i as u32));
     let repeated = (cells.len() > 1).then(|| order[0]);
-    let bar = progress.bar("bench", "cells", (order.len() + usize::from(repeated.is_some())) as u64);
+    let bar =
+        progress.bar("bench", "cells", (order.len() + usize::from(repeated.is_some())) as u64);
     let mut rows: Vec<Option<Row>> = cells.iter().map(|_| None).collect();
     for &i in &order {
         let (cell, row) = &cells[i];

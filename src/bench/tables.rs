@@ -23,7 +23,8 @@ pub fn tables(results: &Results) -> String {
             text += &format!("{} at {}: {failure}\n", row.model, row.length);
         }
         if let Some(own) = row.own.as_ref().filter(|side| !side.memory.profile.is_empty()) {
-            text += &format!("\n{} at {}:\n\n{}", row.model, row.length, profile(row, own, results));
+            text +=
+                &format!("\n{} at {}:\n\n{}", row.model, row.length, profile(row, own, results));
         }
     }
     if let Some(drift) = drift(results) {
@@ -150,8 +151,15 @@ fn growth(rows: &[&Row]) -> Option<String> {
 
 fn peers(results: &Results) -> String {
     let header = [
-        "Model", "Length x batch", "lra steps/s", "torch eager", "torch compile",
-        "Speed ratio (min to max)", "Memory ratio", "Evaluation / training", "Torch attention",
+        "Model",
+        "Length x batch",
+        "lra steps/s",
+        "torch eager",
+        "torch compile",
+        "Speed ratio (min to max)",
+        "Memory ratio",
+        "Evaluation / training",
+        "Torch attention",
     ];
     let mut table = Table::new(header.map(str::to_owned).to_vec());
     let (mut speeds, mut memories) = (Vec::new(), Vec::new());
@@ -181,9 +189,8 @@ fn peers(results: &Results) -> String {
             row.peers.iter().find_map(|p| p.attention.clone()).unwrap_or_default(),
         ]);
     }
-    let mean = |values: &[f64]| {
-        geometric_mean(values).map_or("-".to_owned(), |m| format!("{m:.2}"))
-    };
+    let mean =
+        |values: &[f64]| geometric_mean(values).map_or("-".to_owned(), |m| format!("{m:.2}"));
     let mut last = vec![String::new(); header.len()];
     last[0] = "(geometric mean)".to_owned();
     (last[5], last[6]) = (mean(&speeds), mean(&memories));
@@ -224,9 +231,10 @@ fn profile(row: &Row, own: &Side, results: &Results) -> String {
 
 fn drift(results: &Results) -> Option<String> {
     let again = results.rows.iter().find(|row| row.repeated)?;
-    let first = results.rows.iter().find(|row| {
-        !row.repeated && (&row.model, row.length) == (&again.model, again.length)
-    })?;
+    let first = results
+        .rows
+        .iter()
+        .find(|row| !row.repeated && (&row.model, row.length) == (&again.model, again.length))?;
     let (before, after) = (first.own.as_ref()?.rate().0, again.own.as_ref()?.rate().0);
     Some(format!(
         "drift: the first cell ({} at {}) measured again at the end: {:+.1} %",

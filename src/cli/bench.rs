@@ -70,8 +70,8 @@ pub struct BenchArgs {
 
 pub fn run(args: &BenchArgs, registry: &Registry, progress: &Progress) -> Result<()> {
     if let Some(cell) = &args.cell {
-        let cell: Cell = serde_json::from_str(cell)
-            .map_err(|error| Error::usage(format!("--cell: {error}")))?;
+        let cell: Cell =
+            serde_json::from_str(cell).map_err(|error| Error::usage(format!("--cell: {error}")))?;
         start_threads(Some(cell.threads))?;
         let variant = registry.get(&cell.config.run.model)?;
         return on_large_stack(|| {
@@ -82,9 +82,8 @@ pub fn run(args: &BenchArgs, registry: &Registry, progress: &Progress) -> Result
         let found = args.show.iter().map(|path| Results::load(path)).collect::<Result<Vec<_>>>()?;
         return out::print(|to| found.iter().try_for_each(|r| writeln!(to, "{}", tables(r))));
     }
-    let threads = args
-        .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads =
+        args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     start_threads(Some(threads))?;
     if !(args.seconds > 0.0 && args.seconds.is_finite()) || args.turns == 0 {
         return Err(Error::usage("--seconds and --turns: expected more than 0"));
@@ -114,9 +113,10 @@ pub fn run(args: &BenchArgs, registry: &Registry, progress: &Progress) -> Result
     };
     let words: Vec<String> = std::env::args().skip(1).collect();
     let results = measure(&plan, registry, format!("lra {}", words.join(" ")), progress)?;
-    let path = args.out.clone().unwrap_or_else(|| {
-        format!("results/bench/{}-{}.json", args.task, args.preset).into()
-    });
+    let path = args
+        .out
+        .clone()
+        .unwrap_or_else(|| format!("results/bench/{}-{}.json", args.task, args.preset).into());
     results.save(&path)?;
     out::print(|to| {
         writeln!(to, "{}", tables(&results))?;

@@ -5,9 +5,7 @@
 //! only the value before GELU is kept for the backward pass, and the graph has one edge where
 //! it had seven.
 
-use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, fused, gemm, read, to_storage, with_real,
-};
+use super::cpu::{Mat, MatMut, Real, contiguous, dtype, fused, gemm, read, to_storage, with_real};
 use super::dropout::Dropout;
 use super::gelu::{self, Masked};
 use super::layer_norm::{norm_backward, norm_rows};

@@ -86,7 +86,12 @@ impl Masked {
     }
 
     /// `a = drop(gelu(h))`, then `h = drop(da) gelu'(h)`, of a row.
-    pub(super) fn gelu_backward<T: Real>(&self, row: usize, (a, h): (&mut [T], &mut [T]), da: &[T]) {
+    pub(super) fn gelu_backward<T: Real>(
+        &self,
+        row: usize,
+        (a, h): (&mut [T], &mut [T]),
+        da: &[T],
+    ) {
         let (piece, scale) = (self.piece(row), T::of(self.drop.scale()));
         simd(
             #[inline(always)]
@@ -108,4 +113,3 @@ impl Masked {
         );
     }
 }
-

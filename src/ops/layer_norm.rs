@@ -115,8 +115,18 @@ pub(super) fn norm_backward<T: Real>(
                         *db += g;
                     }
                     g.iter_mut().zip(w).for_each(|(g, &w)| *g *= w);
-                    let h_mean = sum(g, g, #[inline(always)] |h, _| h) / count;
-                    let hu_mean = sum(g, &unit, #[inline(always)] |h, u| h * u) / count;
+                    let h_mean = sum(
+                        g,
+                        g,
+                        #[inline(always)]
+                        |h, _| h,
+                    ) / count;
+                    let hu_mean = sum(
+                        g,
+                        &unit,
+                        #[inline(always)]
+                        |h, u| h * u,
+                    ) / count;
                     for (g, &u) in g.iter_mut().zip(&unit) {
                         *g = scale * (*g - h_mean - u * hu_mean);
                     }

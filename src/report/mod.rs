@@ -28,11 +28,11 @@ mod table;
 
 pub use aggregate::{Report, Row, Section, Task};
 pub use average::Average;
-pub use table::Table;
 pub use cell::{Cell, Outcome};
 pub use markdown::terminal;
 pub use published::{Line, Published};
 pub use speed::{Machine, Meter, SpeedRow};
+pub use table::Table;
 
 use crate::atomic::write_atomic;
 use crate::error::{Error, IoContext, Result};

@@ -13,8 +13,10 @@ use lra::config::{ModelSection, Pair, Pooling, Positions, Sizes};
 use lra::data::Batch;
 use lra::layers::Weights;
 use lra::models::Classifier;
-use lra::ops::features::{Favor, Side, elu_plus_one, positive_features, relu_features};
-use lra::ops::{Attend, Blocks, Dropout, Ids, Kernelised, Mask, attention, kernel_attention};
+use lra::ops::kernel::Kind;
+use lra::ops::{
+    Attend, Blocks, Dropout, Features, Ids, Kernelised, Mask, attention, kernel_attention,
+};
 use lra::train::{AdamW, gradients};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -196,32 +198,24 @@ fn local_as_local_attention() {
     check_attention("local", |_, x, mask| softmax(mask, Blocks::local(mask.n(), 4), x));
 }
 
-#[test]
-fn linear_as_fast_transformers() {
-    check_attention("linear", |_, [q, k, v], mask| {
-        let how = Kernelised { heads: 3, mask: mask.clone(), eps: 1e-6 };
-        let (fq, fk) = (elu_plus_one(q).unwrap(), elu_plus_one(k).unwrap());
-        kernel_attention(&fq, &fk, v, &how).unwrap()
-    });
+fn kernelised([q, k, v]: &[Tensor; 3], mask: &Mask, features: Features, eps: f64) -> Tensor {
+    let how = Kernelised { heads: 3, mask: mask.clone(), features, eps };
+    kernel_attention(&Tensor::cat(&[q, k, v], 2).unwrap(), &how).unwrap()
 }
 
-fn favor(golden: &Golden, mask: &Mask, like: &Tensor, side: Side, eps: f64) -> Favor {
-    let projection = golden["projection"].to_dtype(like.dtype()).unwrap();
-    Favor { heads: 3, projection, eps, side, mask: mask.clone() }
+#[test]
+fn linear_as_fast_transformers() {
+    check_attention("linear", |_, qkv, mask| kernelised(qkv, mask, Features::EluPlusOne, 1e-6));
 }
 
 #[test]
 fn performer_as_performer_pytorch() {
-    check_attention("performer", |golden, [q, k, v], mask| {
-        let map =
-            |x: &Tensor, side| positive_features(x, &favor(golden, mask, x, side, 1e-4)).unwrap();
-        let how = Kernelised { heads: 3, mask: mask.clone(), eps: 0.0 };
-        kernel_attention(&map(q, Side::Query), &map(k, Side::Key), v, &how).unwrap()
-    });
-    check_attention("performer_relu", |golden, [q, k, v], mask| {
-        let map =
-            |x: &Tensor| relu_features(x, &favor(golden, mask, x, Side::Query, 1e-3)).unwrap();
-        let how = Kernelised { heads: 3, mask: mask.clone(), eps: 0.0 };
-        kernel_attention(&map(q), &map(k), v, &how).unwrap()
-    });
+    for (name, kind, eps) in
+        [("performer", Kind::Positive, 1e-4), ("performer_relu", Kind::Relu, 1e-3)]
+    {
+        check_attention(name, |golden, qkv, mask| {
+            let projection = golden["projection"].to_dtype(qkv[0].dtype()).unwrap();
+            kernelised(qkv, mask, Features::Random { kind, projection, eps }, 0.0)
+        });
+    }
 }

@@ -4,8 +4,7 @@ use super::common::{difference, flat, layer, random};
 use candle_core::{DType, Device, Tensor};
 use lra::attention::{Attention, Registry};
 use lra::layers::{Context, Weights};
-use lra::ops::features::elu_plus_one_reference;
-use lra::ops::{Attend, Blocks, Dropout, Kernelised, Mask, attention, kernel_attention};
+use lra::ops::{Attend, Blocks, Dropout, Features, Kernelised, Mask, attention, kernel_attention};
 use std::sync::Arc;
 
 fn build(name: &str, options: &str) -> (Box<dyn Attention>, Weights) {
@@ -63,10 +62,12 @@ fn full_and_linear_are_equivariant() {
 fn linear_is_its_explicit_form() {
     let (n, h, d, eps) = (17, 2, 4, 1e-6);
     let [q, k, v] = [1, 2, 3].map(|salt| random(&[1, n, h * d], salt));
-    let f = |x: &Tensor| elu_plus_one_reference(x).unwrap();
-    let how = Kernelised { heads: h, mask: Mask::from_lengths(&[13], n).unwrap(), eps };
-    let o = kernel_attention(&f(&q), &f(&k), &v, &how).unwrap();
-    let (fq, fk, v, o) = (flat(&f(&q)), flat(&f(&k)), flat(&v), flat(&o));
+    let mask = Mask::from_lengths(&[13], n).unwrap();
+    let how = Kernelised { heads: h, mask, features: Features::EluPlusOne, eps };
+    let o = kernel_attention(&Tensor::cat(&[&q, &k, &v], 2).unwrap(), &how).unwrap();
+    let f = |x: &f64| if *x > 0.0 { x + 1.0 } else { x.exp() };
+    let features = |x: &Tensor| flat(x).iter().map(f).collect::<Vec<_>>();
+    let (fq, fk, v, o) = (features(&q), features(&k), flat(&v), flat(&o));
     for i in 0..13 {
         for head in 0..h {
             let at = |j: usize| (j * h + head) * d;
@@ -103,8 +104,7 @@ fn weights_sum_to_one() {
         let o = attention(&q, &k, &ones, &how).unwrap();
         assert!(difference(&o, &expected) < 1e-14);
     }
-    let positive = |x: &Tensor| x.exp().unwrap();
-    let how = Kernelised { heads: h, mask, eps: 0.0 };
-    let o = kernel_attention(&positive(&q), &positive(&k), &ones, &how).unwrap();
+    let how = Kernelised { heads: h, mask, features: Features::EluPlusOne, eps: 0.0 };
+    let o = kernel_attention(&Tensor::cat(&[&q, &k, &ones], 2).unwrap(), &how).unwrap();
     assert!(difference(&o, &expected) < 1e-14);
 }

@@ -4,8 +4,8 @@ use super::common::{difference, flat, layer, random};
 use candle_core::{DType, Device, Tensor};
 use lra::attention::{Registry, projection};
 use lra::layers::Context;
-use lra::ops::features::{Favor, Side, positive_features};
-use lra::ops::{Attend, Blocks, Dropout, Kernelised, Mask, attention, kernel_attention};
+use lra::ops::kernel::Kind;
+use lra::ops::{Attend, Blocks, Dropout, Features, Kernelised, Mask, attention, kernel_attention};
 use lra::random::Key;
 use std::sync::Arc;
 
@@ -15,13 +15,6 @@ const DRAWS: u64 = 16_000;
 fn inputs(n: usize) -> [Tensor; 3] {
     // Uniform in [-1, 1) has deviation 0.577: near the 0.5 at which the estimate is good.
     [1, 2, 3].map(|salt| random(&[1, n, WIDTH], salt))
-}
-
-fn features(x: &Tensor, w: &Tensor, side: Side) -> Tensor {
-    let n = x.dim(1).unwrap();
-    let mask = Mask::from_lengths(&[n], n).unwrap();
-    let how = Favor { heads: 1, projection: w.clone(), eps: 0.0, side, mask };
-    positive_features(x, &how).unwrap()
 }
 
 /// Without the stabiliser the mean of `f(q) . f(k)` over draws is exp(q . k / sqrt d).
@@ -73,14 +66,15 @@ fn attention_converges_to_softmax() {
         dropout: Dropout::NONE,
     };
     let exact = attention(&q, &k, &v, &how).unwrap();
+    let qkv = Tensor::cat(&[&q, &k, &v], 2).unwrap();
     let norm = |x: &Tensor| flat(x).iter().map(|x| x * x).sum::<f64>().sqrt();
     // Root mean square over draws: a single draw is too noisy to show a slope.
     let error = |m: usize| {
         let square = (0..32u64).map(|draw| {
             let w = projection(m, WIDTH, true, Key::new(draw).index(m as u64)).unwrap();
-            let (fq, fk) = (features(&q, &w, Side::Query), features(&k, &w, Side::Key));
-            let how = Kernelised { heads: 1, mask: mask.clone(), eps: 0.0 };
-            let o = kernel_attention(&fq, &fk, &v, &how).unwrap();
+            let features = Features::Random { kind: Kind::Positive, projection: w, eps: 0.0 };
+            let how = Kernelised { heads: 1, mask: mask.clone(), features, eps: 0.0 };
+            let o = kernel_attention(&qkv, &how).unwrap();
             (norm(&(o - &exact).unwrap()) / norm(&exact)).powi(2)
         });
         (square.sum::<f64>() / 32.0).sqrt()

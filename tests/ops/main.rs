@@ -8,8 +8,8 @@ mod attention;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use common::random;
-use lra::ops::features::{self, Favor, Side};
-use lra::ops::{self, Dropout, Ids, Kernelised, Mask};
+use lra::ops::kernel::Kind;
+use lra::ops::{self, Dropout, Features, Ids, Kernelised, Mask};
 use lra::random::Key;
 use std::sync::Arc;
 
@@ -31,7 +31,8 @@ fn difference(a: &Tensor, b: &Tensor) -> f64 {
 
 type Op<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
 
-fn check(name: &str, inputs: &[Tensor], fused: Op, reference: Op) {
+/// The faces have the same values and gradients.
+fn agree(name: &str, inputs: &[Tensor], fused: Op, reference: Op) {
     // f64: rounding only. f32: about 1e3 terms of 6e-8 each.
     for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
         let inputs: Vec<Tensor> = inputs.iter().map(|t| t.to_dtype(dtype).unwrap()).collect();
@@ -44,6 +45,10 @@ fn check(name: &str, inputs: &[Tensor], fused: Op, reference: Op) {
             assert!(off < tolerance, "{name} {dtype:?}: gradient {i} differs by {off:e}");
         }
     }
+}
+
+fn check(name: &str, inputs: &[Tensor], fused: Op, reference: Op) {
+    agree(name, inputs, fused, reference);
     finite_differences(name, inputs, fused);
 }
 
@@ -112,14 +117,31 @@ fn layer_norm() {
 fn elementwise_with_dropout() {
     let inputs = [random(&[3, 40, 9], 1), random(&[3, 40, 9], 2)];
     for p in [0.0, 0.3] {
-        let gelu = |t: &[Tensor]| ops::gelu_dropout(&t[0], drop(p));
-        check("gelu", &inputs[..1], &gelu, &|t| {
-            ops::dropout::gelu_dropout_reference(&t[0], drop(p))
+        let (fused, composed) = (|t: &[Tensor]| ops::dropout(&t[0], drop(p)), drop(p));
+        check("dropout", &inputs[..1], &fused, &|t| {
+            ops::composed(|| ops::dropout(&t[0], composed))
         });
         let add = |t: &[Tensor]| ops::add_dropout(&t[0], &t[1], drop(p));
         check("add", &inputs, &add, &|t| {
             ops::dropout::add_dropout_reference(&t[0], &t[1], drop(p))
         });
+    }
+}
+
+#[test]
+fn feed_forward() {
+    // More rows than a task takes, the last task's fewer than the others'.
+    let (d, m) = (6, 10);
+    let shapes: [&[usize]; 7] = [&[3, 45, d], &[d], &[d], &[m, d], &[m], &[d, m], &[d]];
+    let inputs: Vec<Tensor> = (1..).zip(shapes).map(|(salt, shape)| random(shape, salt)).collect();
+    for (p, residual) in [(0.0, true), (0.3, true), (0.3, false)] {
+        let how = |t: &[Tensor], f: &dyn Fn(&Tensor, &ops::FeedForward) -> Result<Tensor>| {
+            let drop = (drop(p), Dropout { key: Key::new(6), ..drop(p) });
+            let (norm, up, down) = ((&t[1], &t[2]), (&t[3], &t[4]), (&t[5], &t[6]));
+            f(&t[0], &ops::FeedForward { norm, eps: 1e-6, up, down, drop, residual })
+        };
+        let fused = |t: &[Tensor]| how(t, &ops::feed_forward);
+        check("feed_forward", &inputs, &fused, &|t| how(t, &ops::feed_forward::reference));
     }
 }
 
@@ -159,74 +181,38 @@ fn embedding() {
     assert!(message.contains("token id 5 outside the vocabulary of 5"), "{message}");
 }
 
+/// The stabiliser of features is a constant to the gradient: finite differences hold without
+/// eps, where it cancels.
 #[test]
 fn kernel_attention() {
     let n = 14;
-    // Features are positive in use: keep the denominators away from zero.
-    let positive = |salt| (random(&[3, n, 10], salt) + 1.2).unwrap();
-    let inputs = [positive(1), positive(2), random(&[3, n, 6], 3)];
-    for eps in [0.0, 1e-2] {
-        let how = Kernelised { heads: 2, mask: masks(n), eps };
-        let fused = |t: &[Tensor]| ops::kernel_attention(&t[0], &t[1], &t[2], &how);
-        check("kernel_attention", &inputs, &fused, &|t| {
-            ops::kernel_attention::reference(&t[0], &t[1], &t[2], &how)
-        });
-    }
-}
-
-#[test]
-fn elu_plus_one() {
-    let inputs = [random(&[3, 40, 9], 1)];
-    check("elu", &inputs, &|t| features::elu_plus_one(&t[0]), &|t| {
-        features::elu_plus_one_reference(&t[0])
-    });
-}
-
-fn favor(side: Side, n: usize, eps: f64) -> Favor {
-    Favor { heads: 2, projection: random(&[7, 4], 77), eps, side, mask: masks(n) }
-}
-
-/// The stabiliser is a constant to the gradient, so finite differences hold only for the
-/// ratio, in which it cancels; faces are compared on the features themselves.
-#[test]
-fn positive_features() {
-    let n = 14;
-    let x = [random(&[3, n, 8], 1)];
-    let valid = masks(n).tensor(DType::F64, &Device::Cpu).unwrap().reshape((3, n, 1)).unwrap();
-    for side in [Side::Query, Side::Key] {
-        let on_valid =
-            |y: Result<Tensor>, t: &Tensor| y?.broadcast_mul(&valid.to_dtype(t.dtype())?);
-        let how = |t: &Tensor| {
-            let how = favor(side, n, 1e-3);
-            Favor { projection: how.projection.to_dtype(t.dtype()).unwrap(), ..how }
+    let random_features =
+        |kind| move |eps| Features::Random { kind, projection: random(&[7, 4], 77), eps };
+    let kinds = [Kind::Positive, Kind::Trigonometric, Kind::Relu].map(random_features);
+    let check_of = |name: &str, features: Features, eps: f64, differences: bool| {
+        let how = Kernelised { heads: 2, mask: masks(n), features, eps };
+        let typed = |t: &Tensor| {
+            let mut how = how.clone();
+            if let Features::Random { projection, .. } = &mut how.features {
+                *projection = projection.to_dtype(t.dtype()).unwrap();
+            }
+            how
         };
-        for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
-            let x = [x[0].to_dtype(dtype).unwrap()];
-            let fused =
-                |t: &[Tensor]| on_valid(features::positive_features(&t[0], &how(&t[0])), &t[0]);
-            let composed = |t: &[Tensor]| {
-                on_valid(features::positive_features_reference(&t[0], &how(&t[0])), &t[0])
-            };
-            let ((y, g), (y_ref, g_ref)) = (run(&fused, &x), run(&composed, &x));
-            assert!(difference(&y, &y_ref) < tolerance, "{side:?} {dtype:?}");
-            assert!(difference(&g[0], &g_ref[0]) < tolerance, "{side:?} {dtype:?}");
+        let fused = |t: &[Tensor]| ops::kernel_attention(&t[0], &typed(&t[0]));
+        let composed = |t: &[Tensor]| ops::kernel::reference(&t[0], &typed(&t[0]));
+        // Half the scale keeps the estimates of a few features away from zero.
+        let inputs = [(random(&[3, n, 24], 1) * 0.5).unwrap()];
+        match differences {
+            true => check(name, &inputs, &fused, &composed),
+            false => agree(name, &inputs, &fused, &composed),
         }
+    };
+    check_of("elu", Features::EluPlusOne, 0.0, true);
+    check_of("elu, eps", Features::EluPlusOne, 1e-2, true);
+    for features in &kinds {
+        check_of(&format!("{:?}", features(0.0)), features(1e-9), 0.0, true);
+        check_of(&format!("{:?}, eps", features(0.0)), features(1e-2), 1e-2, false);
     }
-    let inputs = [random(&[3, n, 8], 1), random(&[3, n, 8], 2), random(&[3, n, 6], 3)];
-    finite_differences("favor", &inputs, &|t| {
-        let fq = features::positive_features(&t[0], &favor(Side::Query, n, 0.0))?;
-        let fk = features::positive_features(&t[1], &favor(Side::Key, n, 0.0))?;
-        ops::kernel_attention(&fq, &fk, &t[2], &Kernelised { heads: 2, mask: masks(n), eps: 0.0 })
-    });
-}
-
-#[test]
-fn relu_features() {
-    let n = 14;
-    let x = [random(&[3, n, 8], 1)];
-    finite_differences("relu", &x, &|t| {
-        features::relu_features(&t[0], &favor(Side::Query, n, 1e-3))
-    });
 }
 
 /// Same bytes for any number of threads, forward and backward.
@@ -239,13 +225,19 @@ fn threads_change_nothing() {
         .chain([random(&[32], 10).to_dtype(DType::F32).unwrap()])
         .collect();
     let how = attention::attend(n, ops::Blocks::full(n), 0.1);
-    let kernel = Kernelised { heads: 2, mask: masks(n), eps: 1e-6 };
+    let features = Features::EluPlusOne;
+    let kernel = Kernelised { heads: 2, mask: masks(n), features, eps: 1e-6 };
     let net = |t: &[Tensor]| {
         let x = ops::layer_norm(&t[0], &t[4], &t[4], 1e-6)?;
-        let x = ops::gelu_dropout(&ops::linear(&x, &t[3], Some(&t[4]))?, drop(0.1))?;
+        let x = ops::linear(&x, &t[3], Some(&t[4]))?;
+        let (norm, both) = ((&t[4], &t[4]), (&t[3], &t[4]));
+        let (drop_, residual) = ((drop(0.1), drop(0.2)), true);
+        let layer =
+            ops::FeedForward { norm, eps: 1e-6, up: both, down: both, drop: drop_, residual };
+        let x = ops::feed_forward(&x, &layer)?;
         let a = ops::attention(&x, &t[1], &t[2], &how)?;
-        let f = features::elu_plus_one(&x)?;
-        ops::add_dropout(&a, &ops::kernel_attention(&f, &f, &t[2], &kernel)?, drop(0.2))
+        let qkv = Tensor::cat(&[&x, &t[1], &t[2]], 2)?;
+        ops::add_dropout(&a, &ops::kernel_attention(&qkv, &kernel)?, drop(0.2))
     };
     let bytes = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -7,7 +7,9 @@ use super::operands::{Dims, Field, Operand, Slope};
 use super::tiles::Operands;
 use super::{Attend, Given};
 use crate::ops::cpu::{Real, Shared, contiguous, dtype, read, to_storage, with_real};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
+};
 use std::sync::OnceLock;
 
 /// Operands are q, k, v, or the three side by side in one; or, with something extra, q, k and v in one, and the extra; or v

@@ -1,9 +1,9 @@
 //! The fused face: one task per example and head, which computes the head's features, uses
 //! them and forgets them.
 
+use super::Kernelised;
 use super::features::{Features, Side};
 use super::maps::{Map, Rows};
-use super::Kernelised;
 use crate::ops::cpu::{
     Mat, MatMut, Real, Shared, contiguous, dtype, gemm, read, simd, to_storage, with_real,
 };
@@ -249,8 +249,8 @@ impl Fused {
             let g = Rows { data, count, width: d.w, stride: row, valid };
             let start = b * d.n * 3 * row + h * d.w;
             // SAFETY: the task owns this example and head of all three gradients.
-            let [mut dq, mut dk, mut dv] = [0, 1, 2]
-                .map(|part| unsafe { outs.view(start + part * row, count, d.w, 3 * row) });
+            let [mut dq, mut dk, mut dv] =
+                [0, 1, 2].map(|part| unsafe { outs.view(start + part * row, count, d.w, 3 * row) });
             head.backward(scratch, g, [&mut dq, &mut dk, &mut dv]);
         });
         Ok(grad)

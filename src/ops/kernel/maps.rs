@@ -89,8 +89,9 @@ impl<T: Real> Map<'_, T> {
             Kind::Positive => {
                 let all = match side {
                     Side::Query => T::ZERO,
-                    Side::Key => valid()
-                        .fold(-T::INFINITY, |top, i| largest(&f[i * m..][..m]).larger(top)),
+                    Side::Key => {
+                        valid().fold(-T::INFINITY, |top, i| largest(&f[i * m..][..m]).larger(top))
+                    }
                 };
                 for (i, f) in f.chunks_exact_mut(m).enumerate() {
                     let top = if side == Side::Query { largest(f) } else { all };
