@@ -5,11 +5,13 @@
 //! only the value before GELU is kept for the backward pass, and the graph has one edge where
 //! it had seven.
 
-use super::cpu::{Mat, MatMut, Real, contiguous, dtype, fused, gemm, read, to_storage, with_real};
+use super::cpu::{
+    Mat, MatMut, Real, contiguous, dtype, fused, gemm, product, read, to_storage, with_real,
+};
 use super::dropout::Dropout;
 use super::gelu::{self, Masked};
 use super::layer_norm::{norm_backward, norm_rows};
-use super::linear::column_sums;
+use super::linear::add_column_sums;
 use super::{add_dropout, dropout, layer_norm, linear};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
 use rayon::prelude::*;
@@ -74,11 +76,14 @@ struct Weights<'a, T> {
     down: (&'a [T], &'a [T]),
 }
 
-/// Rows of a task: enough that packing the weights for a product is paid back, few enough
-/// that their hidden rows stay in the second-level cache. A function of the sizes alone.
-fn block(rows: usize, m: usize) -> usize {
-    ((1 << 18) / m.max(1)).clamp(32, 256).min(rows.div_ceil(4).max(32))
+/// Rows worked on at a time: enough that packing the weights for a product is paid back, few
+/// enough that their hidden rows stay in the last cache. A function of the sizes alone.
+fn slab(m: usize) -> usize {
+    ((1 << 21) / m.max(1)).clamp(256, 1 << 14)
 }
+
+/// Rows of one task of an element-wise pass.
+const ROWS: usize = 64;
 
 impl Fused {
     fn weights<'a, T>(&self, p: &'a [T]) -> Weights<'a, T> {
@@ -91,54 +96,45 @@ impl Fused {
         Weights { norm: (norm_w, norm_b), up: (up_w, up_b), down: (down_w, down_b) }
     }
 
-    /// Hidden rows of `x` [rows, d], before GELU.
-    fn up<T: Real>(&self, x: &[T], w: &Weights<T>, normed: &mut Vec<T>, out: &mut MatMut<'_, T>) {
-        let (d, m, rows) = (self.d, self.m, x.len() / self.d);
+    fn normed<T: Real>(&self, x: &[T], w: &Weights<T>, normed: &mut Vec<T>) {
         normed.resize(x.len(), T::ZERO);
-        norm_rows(x, w.norm.0, w.norm.1, self.eps, normed);
-        for r in 0..rows {
-            out.row_mut(r).copy_from_slice(w.up.1);
-        }
-        let w = Mat::rows(w.up.0, m, d, d).t();
-        gemm(out, true, T::ONE, Mat::rows(normed, rows, d, d), w, false);
+        let blocks = normed.par_chunks_mut(ROWS * self.d).zip(x.par_chunks(ROWS * self.d));
+        blocks.for_each(|(normed, x)| norm_rows(x, w.norm.0, w.norm.1, self.eps, normed));
     }
 
-    /// The output, and the hidden layer.
+    /// The output, and the hidden layer before GELU.
     fn forward<T: Real>(&self, x: &[T], p: &[T], each: usize) -> (Vec<T>, Vec<T>) {
         let (d, m, w) = (self.d, self.m, self.weights(p));
         let rows = x.len() / d;
-        let size = block(rows, m);
         let mut hidden = vec![T::ZERO; rows * m];
         let mut y = vec![T::ZERO; x.len()];
-        let blocks = y
-            .par_chunks_mut(size * d)
-            .zip(hidden.par_chunks_mut(size * m))
-            .zip(x.par_chunks(size * d))
-            .enumerate();
-        let scratch = || (Vec::new(), Vec::new());
-        blocks.for_each_init(scratch, |(normed, active), (i, ((y, hidden), x))| {
+        let (mut normed, mut active) = (Vec::new(), Vec::new());
+        let (inner, outer) = (Masked::new(self.drop.0, each, m), Masked::new(self.drop.1, each, d));
+        let size = slab(m);
+        let slabs = y.chunks_mut(size * d).zip(hidden.chunks_mut(size * m)).zip(x.chunks(size * d));
+        for (i, ((y, hidden), x)) in slabs.enumerate() {
             let (count, first) = (x.len() / d, i * size);
-            self.up(x, &w, normed, &mut MatMut::rows(hidden, count, m, m));
+            self.normed(x, &w, &mut normed);
+            let up = Mat::rows(w.up.0, m, d, d).t();
+            product(hidden, T::ONE, Mat::rows(&normed, count, d, d), up);
             active.resize(count * m, T::ZERO);
-            let masked = Masked::new(self.drop.0, each, m);
-            for r in 0..count {
-                let (to, from) = (&mut active[r * m..][..m], &hidden[r * m..][..m]);
-                masked.gelu(first + r, to, from);
-            }
-            for y in y.chunks_exact_mut(d) {
-                y.copy_from_slice(w.down.1);
-            }
-            let down = Mat::rows(w.down.0, d, m, m).t();
-            let mut out = MatMut::rows(y, count, d, d);
-            gemm(&mut out, true, T::ONE, Mat::rows(active, count, m, m), down, false);
-            let masked = Masked::new(self.drop.1, each, d);
-            for (r, (y, x)) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
-                masked.in_place(first + r, y);
-                if self.residual {
-                    y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
+            let blocks = active.par_chunks_mut(ROWS * m).zip(hidden.par_chunks_mut(ROWS * m));
+            blocks.enumerate().for_each(|(block, (active, hidden))| {
+                let rows = active.chunks_exact_mut(m).zip(hidden.chunks_exact_mut(m));
+                for (r, (a, h)) in rows.enumerate() {
+                    inner.gelu(first + block * ROWS + r, (a, h), w.up.1);
                 }
-            }
-        });
+            });
+            let down = Mat::rows(w.down.0, d, m, m).t();
+            product(y, T::ONE, Mat::rows(&active, count, m, m), down);
+            let blocks = y.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).enumerate();
+            blocks.for_each(|(block, (y, x))| {
+                for (r, (y, x)) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
+                    let x = self.residual.then_some(x);
+                    outer.finish(first + block * ROWS + r, y, w.down.1, x);
+                }
+            });
+        }
         (y, hidden)
     }
 
@@ -152,66 +148,56 @@ impl Fused {
         each: usize,
     ) -> (Vec<T>, Vec<T>) {
         let (d, m, w) = (self.d, self.m, self.weights(p));
-        let rows = x.len() / d;
-        let size = block(rows, m);
         let mut dp = vec![T::ZERO; p.len()];
         let (norm, rest) = dp.split_at_mut(2 * d);
         let (up_w, rest) = rest.split_at_mut(m * d);
         let (up_b, rest) = rest.split_at_mut(m);
         let (down_w, down_b) = rest.split_at_mut(d * m);
-        let mut active = vec![T::ZERO; rows * m];
-        // Norms of x, and then their gradients.
-        let mut normed = vec![T::ZERO; x.len()];
-        let mut dropped = if self.drop.1.p > 0.0 { vec![T::ZERO; g.len()] } else { Vec::new() };
         let mut dx = vec![T::ZERO; x.len()];
-        if self.drop.1.p > 0.0 {
-            let blocks = dropped.par_chunks_mut(size * d).zip(g.par_chunks(size * d)).enumerate();
-            blocks.for_each(|(i, (to, g))| {
-                let masked = Masked::new(self.drop.1, each, d);
-                for (r, (to, g)) in to.chunks_exact_mut(d).zip(g.chunks_exact(d)).enumerate() {
-                    to.copy_from_slice(g);
-                    masked.in_place(i * size + r, to);
+        let (mut normed, mut active, mut da, mut dropped) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (inner, outer) = (Masked::new(self.drop.0, each, m), Masked::new(self.drop.1, each, d));
+        let size = slab(m);
+        let slabs = dx.chunks_mut(size * d).zip(hidden.chunks_mut(size * m));
+        let slabs = slabs.zip(x.chunks(size * d).zip(g.chunks(size * d)));
+        for (i, ((dx, h), (x, g))) in slabs.enumerate() {
+            let (count, first) = (x.len() / d, i * size);
+            let e = if self.drop.1.p > 0.0 {
+                dropped.clear();
+                dropped.extend_from_slice(g);
+                let blocks = dropped.par_chunks_mut(ROWS * d).enumerate();
+                blocks.for_each(|(block, e)| {
+                    let rows = e.chunks_exact_mut(d).enumerate();
+                    rows.for_each(|(r, e)| outer.in_place(first + block * ROWS + r, e));
+                });
+                &dropped[..]
+            } else {
+                g
+            };
+            da.resize(count * m, T::ZERO);
+            active.resize(count * m, T::ZERO);
+            let em = Mat::rows(e, count, d, d);
+            product(&mut da, T::ONE, em, Mat::rows(w.down.0, d, m, m));
+            // dh takes the place of h.
+            let blocks = active.par_chunks_mut(ROWS * m).zip(h.par_chunks_mut(ROWS * m));
+            blocks.zip(da.par_chunks(ROWS * m)).enumerate().for_each(|(block, ((a, h), da))| {
+                let rows = a.chunks_exact_mut(m).zip(h.chunks_exact_mut(m)).zip(da.chunks_exact(m));
+                for (r, ((a, h), da)) in rows.enumerate() {
+                    inner.gelu_backward(first + block * ROWS + r, (a, h), da);
                 }
             });
+            let (hm, am) = (Mat::rows(h, count, m, m), Mat::rows(&active, count, m, m));
+            self.normed(x, &w, &mut normed);
+            let nm = Mat::rows(&normed, count, d, d);
+            product(dx, T::ONE, hm, Mat::rows(w.up.0, m, d, d));
+            gemm(&mut MatMut::rows(down_w, d, m, m), i > 0, T::ONE, em.t(), am, true);
+            gemm(&mut MatMut::rows(up_w, m, d, d), i > 0, T::ONE, hm.t(), nm, true);
+            add_column_sums(e, down_b);
+            add_column_sums(h, up_b);
+            let (norm_w, norm_b) = norm.split_at_mut(d);
+            let add = self.residual.then_some(g);
+            norm_backward(x, w.norm.0, self.eps, dx, add, (norm_w, norm_b));
         }
-        let e = if self.drop.1.p > 0.0 { &dropped[..] } else { g };
-        // dh takes the place of h; dx holds dnorm until the norm's own pass.
-        let blocks = hidden
-            .par_chunks_mut(size * m)
-            .zip(active.par_chunks_mut(size * m))
-            .zip(normed.par_chunks_mut(size * d).zip(dx.par_chunks_mut(size * d)))
-            .zip(e.par_chunks(size * d).zip(x.par_chunks(size * d)))
-            .enumerate();
-        blocks.for_each_init(Vec::new, |da, (i, (((h, a), (normed, dnorm)), (e, x)))| {
-            let (count, first) = (x.len() / d, i * size);
-            da.resize(count * m, T::ZERO);
-            let down = Mat::rows(w.down.0, d, m, m);
-            let mut out = MatMut::rows(da, count, m, m);
-            gemm(&mut out, false, T::ONE, Mat::rows(e, count, d, d), down, false);
-            let masked = Masked::new(self.drop.0, each, m);
-            for r in 0..count {
-                let (a, h) = (&mut a[r * m..][..m], &mut h[r * m..][..m]);
-                let da = &da[r * m..][..m];
-                masked.gelu_backward(first + r, (a, h), da);
-            }
-            norm_rows(x, w.norm.0, w.norm.1, self.eps, normed);
-            let up = Mat::rows(w.up.0, m, d, d);
-            let mut out = MatMut::rows(dnorm, count, d, d);
-            gemm(&mut out, false, T::ONE, Mat::rows(h, count, m, m), up, false);
-        });
-        let product = |to: &mut [T], a: (&[T], usize), b: (&[T], usize)| {
-            let (a_, b_) = (Mat::rows(a.0, rows, a.1, a.1), Mat::rows(b.0, rows, b.1, b.1));
-            gemm(&mut MatMut::rows(to, a.1, b.1, b.1), false, T::ONE, a_.t(), b_, true);
-        };
-        product(down_w, (e, d), (&active, m));
-        drop(active);
-        product(up_w, (&hidden, m), (&normed, d));
-        down_b.copy_from_slice(&column_sums(e, d));
-        up_b.copy_from_slice(&column_sums(&hidden, m));
-        drop(hidden);
-        let (norm_w, norm_b) = norm.split_at_mut(d);
-        let add = self.residual.then_some(g);
-        norm_backward(x, w.norm.0, self.eps, &mut dx, add, (norm_w, norm_b));
         (dx, dp)
     }
 }

@@ -66,18 +66,46 @@ impl Masked {
         );
     }
 
-    /// `a = drop(gelu(h))` of a row.
-    pub(super) fn gelu<T: Real>(&self, row: usize, a: &mut [T], h: &[T]) {
+    /// `y = drop(y + bias)` of a row, plus `x` where there is one.
+    pub(super) fn finish<T: Real>(&self, row: usize, y: &mut [T], bias: &[T], x: Option<&[T]>) {
+        let (piece, scale) = (self.piece(row), T::of(self.drop.scale()));
+        let (add, x) = (x.is_some(), x.unwrap_or(bias));
+        simd(
+            #[inline(always)]
+            || {
+                let all = y.iter_mut().zip(bias.iter().zip(x)).enumerate();
+                if self.drop.p == 0.0 {
+                    for (_, (y, (&bias, &x))) in all {
+                        let value = *y + bias;
+                        *y = if add { value + x } else { value };
+                    }
+                } else {
+                    for (i, (y, (&bias, &x))) in all {
+                        let value = (*y + bias) * scale;
+                        let value = if piece.keeps(i) { value } else { T::ZERO };
+                        *y = if add { value + x } else { value };
+                    }
+                }
+            },
+        );
+    }
+
+    /// `h = h + bias`, then `a = drop(gelu(h))`, of a row.
+    pub(super) fn gelu<T: Real>(&self, row: usize, (a, h): (&mut [T], &mut [T]), bias: &[T]) {
         let (piece, scale) = (self.piece(row), T::of(self.drop.scale()));
         simd(
             #[inline(always)]
             || {
-                let all = a.iter_mut().zip(h).enumerate();
+                let all = a.iter_mut().zip(h.iter_mut().zip(bias)).enumerate();
                 if self.drop.p == 0.0 {
-                    all.for_each(|(_, (a, &h))| *a = gelu(h));
+                    for (_, (a, (h, &bias))) in all {
+                        *h += bias;
+                        *a = gelu(*h);
+                    }
                 } else {
-                    for (i, (a, &h)) in all {
-                        let value = gelu(h) * scale;
+                    for (i, (a, (h, &bias))) in all {
+                        *h += bias;
+                        let value = gelu(*h) * scale;
                         *a = if piece.keeps(i) { value } else { T::ZERO };
                     }
                 }

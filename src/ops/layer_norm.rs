@@ -85,7 +85,7 @@ pub(super) fn norm_rows<T: Real>(x: &[T], w: &[T], b: &[T], eps: f64, y: &mut [T
 }
 
 /// From the gradient of the norms of `x` to that of `x`, in place: `scale * (h - mean(h) - u
-/// mean(h u))` with u = (x - mean) * scale, h = g w; plus `add`, where there is some. Writes
+/// mean(h u))` with u = (x - mean) * scale, h = g w; plus `add`, where there is some. Adds to
 /// the gradients of weight and bias.
 pub(super) fn norm_backward<T: Real>(
     x: &[T],
@@ -138,8 +138,6 @@ pub(super) fn norm_backward<T: Real>(
             },
         )
     });
-    dw.fill(T::ZERO);
-    db.fill(T::ZERO);
     for (w, b) in &partial.collect::<Vec<_>>() {
         dw.iter_mut().zip(w).for_each(|(to, &x)| *to += x);
         db.iter_mut().zip(b).for_each(|(to, &x)| *to += x);
@@ -156,7 +154,7 @@ impl Fused {
     }
 
     fn backward<T: Real>(&self, x: &[T], w: &[T], g: &[T]) -> (Vec<T>, Vec<T>, Vec<T>) {
-        let (mut dx, mut dw, mut db) = (g.to_vec(), w.to_vec(), w.to_vec());
+        let (mut dx, mut dw, mut db) = (g.to_vec(), vec![T::ZERO; w.len()], vec![T::ZERO; w.len()]);
         norm_backward(x, w, self.eps, &mut dx, None, (&mut dw, &mut db));
         (dx, dw, db)
     }

@@ -4,7 +4,7 @@
 //! backward.
 
 use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, fused, gemm, read, simd, to_storage, with_real,
+    Mat, MatMut, Real, contiguous, dtype, fused, gemm, product, read, simd, to_storage, with_real,
 };
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -45,13 +45,15 @@ impl Fused {
     fn forward<T: Real>(x: &[T], w: &[T], b: Option<&[T]>, rows: usize, out: usize) -> Vec<T> {
         let inner = w.len() / out.max(1);
         let mut y = vec![T::ZERO; rows * out];
+        let (x, w) = (Mat::rows(x, rows, inner, inner), Mat::rows(w, out, inner, inner));
+        product(&mut y, T::ONE, x, w.t());
         if let Some(b) = b {
             y.par_chunks_mut(out * 64).for_each(|chunk| {
-                chunk.chunks_exact_mut(out).for_each(|row| row.copy_from_slice(b));
+                for row in chunk.chunks_exact_mut(out) {
+                    row.iter_mut().zip(b).for_each(|(y, &b)| *y += b);
+                }
             });
         }
-        let (x, w) = (Mat::rows(x, rows, inner, inner), Mat::rows(w, out, inner, inner));
-        gemm(&mut MatMut::rows(&mut y, rows, out, out), b.is_some(), T::ONE, x, w.t(), true);
         y
     }
 
@@ -92,10 +94,14 @@ impl Fused {
             let (mx, mw) = (Mat::rows(xs, rows, inner, inner), Mat::rows(ws, out, inner, inner));
             let mg = Mat::rows(gs, rows, out, out);
             let mut dx = vec![T::ZERO; rows * inner];
-            gemm(&mut MatMut::rows(&mut dx, rows, inner, inner), false, T::ONE, mg, mw, true);
+            product(&mut dx, T::ONE, mg, mw);
             let mut dw = vec![T::ZERO; out * inner];
             gemm(&mut MatMut::rows(&mut dw, out, inner, inner), false, T::ONE, mg.t(), mx, true);
-            let db = with_bias.then(|| Tensor::from_vec(column_sums(gs, out), out, x.device()));
+            let db = with_bias.then(|| {
+                let mut sums = vec![T::ZERO; out];
+                add_column_sums(gs, &mut sums);
+                Tensor::from_vec(sums, out, x.device())
+            });
             Ok((
                 Tensor::from_vec(dx, x.shape(), x.device())?,
                 Tensor::from_vec(dw, w.shape(), x.device())?,
@@ -105,9 +111,10 @@ impl Fused {
     }
 }
 
-/// Sums of the columns of a row-major matrix: partial sums over blocks of rows whose
+/// Adds the sums of the columns of a row-major matrix: partial sums over blocks of rows whose
 /// number is fixed, so that the bytes do not depend on the number of threads.
-pub(super) fn column_sums<T: Real>(data: &[T], cols: usize) -> Vec<T> {
+pub(super) fn add_column_sums<T: Real>(data: &[T], total: &mut [T]) {
+    let cols = total.len();
     let partial: Vec<Vec<T>> = data
         .par_chunks(cols * 512)
         .map(|block| {
@@ -125,13 +132,11 @@ pub(super) fn column_sums<T: Real>(data: &[T], cols: usize) -> Vec<T> {
             )
         })
         .collect();
-    let mut total = vec![T::ZERO; cols];
     for sums in &partial {
         for (t, &s) in total.iter_mut().zip(sums) {
             *t += s;
         }
     }
-    total
 }
 
 impl CustomOp2 for Fused {

@@ -3,6 +3,7 @@
 use super::Real;
 use crate::ops::profile;
 use gemm::Parallelism;
+use rayon::prelude::*;
 use std::marker::PhantomData;
 
 /// A read-only `rows x cols` view; element (i, j) is at `i * row + j * col`.
@@ -24,6 +25,13 @@ impl<'a, T> Mat<'a, T> {
     pub(crate) fn rows(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert!(spans(rows, cols, stride, 1) <= data.len(), "matrix view out of bounds");
         Self { data, rows, cols, row: stride, col: 1 }
+    }
+
+    /// `rows` rows from this one on.
+    fn from_row(self, first: usize, rows: usize) -> Self {
+        assert!(first + rows <= self.rows, "rows out of bounds");
+        let start = (first * self.row).min(self.data.len());
+        Self { data: &self.data[start..], rows, ..self }
     }
 
     pub(crate) fn t(self) -> Self {
@@ -129,6 +137,26 @@ pub(crate) fn gemm<T: Real>(
             parallelism,
         )
     }
+}
+
+/// Rows of one task of a narrow product.
+const ROWS: usize = 256;
+
+/// `dst = scale * a b` on all threads, where `dst` has as many rows as `a` and no gaps.
+///
+/// Weights are packed for each task, so wide ones are left to the product's own threads, which
+/// share them; narrow ones are faster by rows, one thread each.
+pub(crate) fn product<T: Real>(dst: &mut [T], scale: T, a: Mat<'_, T>, b: Mat<'_, T>) {
+    if a.rows <= ROWS || a.cols * b.cols > 128 * 128 {
+        gemm(&mut MatMut::rows(dst, a.rows, b.cols, b.cols), false, scale, a, b, true);
+        return;
+    }
+    assert!(dst.len() == a.rows * b.cols, "product into another shape");
+    dst.par_chunks_mut(ROWS * b.cols.max(1)).enumerate().for_each(|(i, dst)| {
+        let rows = dst.len() / b.cols;
+        let a = a.from_row(i * ROWS, rows);
+        gemm(&mut MatMut::rows(dst, rows, b.cols, b.cols), false, scale, a, b, false);
+    });
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod real;
 mod storage;
 
 pub(crate) use fill::filled;
-pub(crate) use matrix::{Mat, MatMut, Shared, gemm};
+pub(crate) use matrix::{Mat, MatMut, Shared, gemm, product};
 pub(crate) use real::{Real, simd};
 pub use storage::composed;
 pub(crate) use storage::{contiguous, dtype, fused, read, to_storage, with_real};
