@@ -11,12 +11,12 @@
 //!
 //! Cost: `4 n block (3 + random) qkv` FLOPs, and `8 n global qkv`.
 
-use super::{Attention, Build, Cost, Multihead, Support, Variant};
+use super::{Attention, Build, Cost, Multihead, Projections, Support, Variant};
 use crate::config::resolved;
 use crate::error::{Error, Result};
 use crate::layers::Context;
-use crate::ops::Blocks;
 use crate::ops::attention::{Entry, Part, Rule};
+use crate::ops::{Blocks, Mixing};
 use crate::random::Key;
 use candle_core::Tensor;
 use rand::Rng;
@@ -134,12 +134,20 @@ impl BigBird {
         let heads = |end| (0..self.heads.heads).map(move |head| vec![self.part(end, head)]);
         Blocks::each(n, n, self.heads.heads, ends.flat_map(heads).collect())
     }
+
+    /// The blocks of a batch.
+    fn of(&self, cx: &Context) -> Blocks {
+        self.blocks(cx.mask.n(), (0..cx.mask.batch()).map(|example| cx.mask.end(example)))
+    }
 }
 
 impl Attention for BigBird {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let ends = (0..cx.mask.batch()).map(|example| cx.mask.end(example));
-        self.heads.attend(x, self.blocks(cx.mask.n(), ends), cx)
+        self.heads.attend(x, self.of(cx), cx)
+    }
+
+    fn mixing(&self, cx: &Context) -> Option<candle_core::Result<(&Projections, Mixing)>> {
+        self.heads.mixing(self.of(cx), cx)
     }
 
     fn cost(&self, n: usize) -> Cost {

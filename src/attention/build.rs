@@ -2,8 +2,9 @@
 
 use super::Cost;
 use crate::error::{Error, Result};
-use crate::layers::Linear;
+use crate::layers::{EPS, LayerNorm, Linear};
 use crate::measure::free_memory;
+use crate::ops::{Dropout, Layer, Mixing, attention_layer};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use serde::de::DeserializeOwned;
@@ -131,13 +132,31 @@ impl Projections {
         Ok((self.queries(x)?, self.keys(x)?, self.values(x)?))
     }
 
-    /// Queries, keys and values of one product, side by side: [b, n, 3 qkv].
-    pub fn joined(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+    fn into(&self) -> candle_core::Result<[&Tensor; 3]> {
         let (Some(q), Some(k)) = (&self.query, &self.key) else {
             candle_core::bail!("this attention projects values alone")
         };
-        let weights = [q.weight(), k.weight(), self.value.weight()];
-        crate::ops::linear(x, &Tensor::cat(&weights, 0)?, None)
+        Ok([q.weight(), k.weight(), self.value.weight()])
+    }
+
+    /// Queries, keys and values of one product, side by side: [b, n, 3 qkv].
+    pub fn joined(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        crate::ops::linear(x, &Tensor::cat(&self.into()?, 0)?, None)
+    }
+
+    /// The whole layer around what mixes the joined projections, in one op, with `norm` before
+    /// it, `drop` behind it and `x` added or not.
+    pub fn layer(
+        &self,
+        x: &Tensor,
+        mixing: Mixing,
+        norm: &LayerNorm,
+        drop: Dropout,
+        residual: bool,
+    ) -> candle_core::Result<Tensor> {
+        let (into, out) = (self.into()?, self.output.weight());
+        let layer = Layer { norm: norm.weights(), eps: EPS, into, out, mixing, drop, residual };
+        attention_layer(x, &layer)
     }
 
     /// [b, n, qkv] -> [b, n, width].

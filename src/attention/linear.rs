@@ -8,7 +8,7 @@ use super::{Attention, Build, Cost, Projections, Variant};
 use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::Context;
-use crate::ops::{Features, Kernelised, kernel_attention};
+use crate::ops::{Features, Kernelised, Mixing, kernel_attention};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -52,17 +52,24 @@ impl Linear {
         let (heads, head_width) = (build.heads, build.head_width());
         Ok(Self { projections: Projections::new(build)?, heads, head_width, eps })
     }
-}
 
-impl Attention for Linear {
-    fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let how = Kernelised {
+    fn how(&self, cx: &Context) -> Kernelised {
+        Kernelised {
             heads: self.heads,
             mask: cx.mask.clone(),
             features: Features::EluPlusOne,
             eps: self.eps,
-        };
-        self.projections.merge(&kernel_attention(&self.projections.joined(x)?, &how)?)
+        }
+    }
+}
+
+impl Attention for Linear {
+    fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        self.projections.merge(&kernel_attention(&self.projections.joined(x)?, &self.how(cx))?)
+    }
+
+    fn mixing(&self, cx: &Context) -> Option<candle_core::Result<(&Projections, Mixing)>> {
+        Some(Ok((&self.projections, Mixing::Kernel(self.how(cx)))))
     }
 
     fn cost(&self, n: usize) -> Cost {

@@ -7,11 +7,11 @@
 //!
 //! Cost: `4 n block qkv` FLOPs.
 
-use super::{Attention, Build, Cost, Multihead, Support, Variant};
+use super::{Attention, Build, Cost, Multihead, Projections, Support, Variant};
 use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::Context;
-use crate::ops::Blocks;
+use crate::ops::{Blocks, Mixing};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,10 @@ impl Local {
 impl Attention for Local {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
         self.heads.attend(x, Blocks::local(cx.mask.n(), self.block), cx)
+    }
+
+    fn mixing(&self, cx: &Context) -> Option<candle_core::Result<(&Projections, Mixing)>> {
+        self.heads.mixing(Blocks::local(cx.mask.n(), self.block), cx)
     }
 
     fn cost(&self, n: usize) -> Cost {

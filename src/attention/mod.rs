@@ -29,7 +29,7 @@ pub use registry::{Registry, Variant};
 pub use sinkhorn::doubly_stochastic;
 
 use crate::layers::Context;
-use crate::ops::Blocks;
+use crate::ops::{Blocks, Mixing};
 use candle_core::{Result, Tensor};
 
 /// One layer's token mixer.
@@ -37,6 +37,13 @@ pub trait Attention: Send + Sync {
     /// `x` [b, n, width] -> [b, n, width]. What is returned at padded positions is of no
     /// consequence.
     fn forward(&self, x: &Tensor, cx: &Context) -> Result<Tensor>;
+
+    /// Where the layer is projections around something that mixes them, what that is: the
+    /// layer, its norm and its residual are then one op. Values are those of [`Self::forward`].
+    fn mixing(&self, cx: &Context) -> Option<Result<(&Projections, Mixing)>> {
+        let _ = cx;
+        None
+    }
 
     /// Cost of one forward pass over one example of n positions, projections included.
     fn cost(&self, n: usize) -> Cost;

@@ -3,7 +3,7 @@
 use super::{Build, Cost, Projections};
 use crate::error::Result;
 use crate::layers::Context;
-use crate::ops::{Attend, Blocks, attention_joined};
+use crate::ops::{Attend, Blocks, Mixing, attention_joined};
 use candle_core::Tensor;
 use std::sync::Arc;
 
@@ -55,6 +55,15 @@ impl Multihead {
     pub fn attend(&self, x: &Tensor, blocks: Blocks, cx: &Context) -> candle_core::Result<Tensor> {
         let qkv = self.projections.joined(x)?;
         self.projections.merge(&attention_joined(&qkv, &self.how(blocks, cx))?)
+    }
+
+    /// What [`Self::attend`] does between its projections.
+    pub fn mixing(
+        &self,
+        blocks: Blocks,
+        cx: &Context,
+    ) -> Option<candle_core::Result<(&Projections, Mixing)>> {
+        Some(Ok((&self.projections, Mixing::Softmax(self.how(blocks, cx)))))
     }
 
     /// The projections, and so many query-key pairs in each head.

@@ -14,7 +14,7 @@ use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::Context;
 use crate::ops::kernel::Kind;
-use crate::ops::{Features, Kernelised, kernel_attention};
+use crate::ops::{Features, Kernelised, Mixing, kernel_attention};
 use crate::random::Key;
 use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
@@ -105,27 +105,32 @@ impl Performer {
             eps,
         })
     }
-}
 
-impl Attention for Performer {
-    fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+    fn how(&self, cx: &Context) -> candle_core::Result<Kernelised> {
         let key = cx.redrawn("features", self.redraw);
-        let projection = projection(self.features, self.head_width, self.orthogonal, key)?
-            .to_dtype(x.dtype())?
-            .to_device(x.device())?;
+        let projection = projection(self.features, self.head_width, self.orthogonal, key)?;
         let kind = match self.kernel {
             Kernel::Softmax => Kind::Positive,
             Kernel::Trigonometric => Kind::Trigonometric,
             Kernel::Relu => Kind::Relu,
         };
-        let how = Kernelised {
+        Ok(Kernelised {
             heads: self.heads,
             mask: cx.mask.clone(),
             features: Features::Random { kind, projection, eps: self.eps },
             // Features are at least eps: the denominator needs nothing added.
             eps: 0.0,
-        };
-        self.projections.merge(&kernel_attention(&self.projections.joined(x)?, &how)?)
+        })
+    }
+}
+
+impl Attention for Performer {
+    fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        self.projections.merge(&kernel_attention(&self.projections.joined(x)?, &self.how(cx)?)?)
+    }
+
+    fn mixing(&self, cx: &Context) -> Option<candle_core::Result<(&Projections, Mixing)>> {
+        Some(self.how(cx).map(|how| (&self.projections, Mixing::Kernel(how))))
     }
 
     fn cost(&self, n: usize) -> Cost {

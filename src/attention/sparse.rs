@@ -10,12 +10,12 @@
 //!
 //! Cost: `4 n (l + n/l) qkv` FLOPs (strided) or `4 n (l + c n/l) qkv` (fixed).
 
-use super::{Attention, Build, Cost, Multihead, Support, Variant};
+use super::{Attention, Build, Cost, Multihead, Projections, Support, Variant};
 use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::Context;
-use crate::ops::Blocks;
 use crate::ops::attention::{Entry, Part, Rule, Span, blocks};
+use crate::ops::{Blocks, Mixing};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +167,10 @@ impl Sparse {
 impl Attention for Sparse {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
         self.heads.attend(x, self.blocks(cx.mask.n()), cx)
+    }
+
+    fn mixing(&self, cx: &Context) -> Option<candle_core::Result<(&Projections, Mixing)>> {
+        self.heads.mixing(self.blocks(cx.mask.n()), cx)
     }
 
     fn cost(&self, n: usize) -> Cost {

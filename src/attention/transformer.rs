@@ -3,11 +3,11 @@
 //!
 //! Cost: `4 n² qkv` FLOPs; memory linear in n, since scores are recomputed.
 
-use super::{Attention, Build, Cost, Multihead, Variant};
+use super::{Attention, Build, Cost, Multihead, Projections, Variant};
 use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::Context;
-use crate::ops::Blocks;
+use crate::ops::{Blocks, Mixing};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,10 @@ impl Softmax {
 impl Attention for Softmax {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
         self.0.attend(x, Blocks::full(cx.mask.n()), cx)
+    }
+
+    fn mixing(&self, cx: &Context) -> Option<candle_core::Result<(&Projections, Mixing)>> {
+        self.0.mixing(Blocks::full(cx.mask.n()), cx)
     }
 
     fn cost(&self, n: usize) -> Cost {

@@ -13,6 +13,7 @@ pub use context::Context;
 pub use feed_forward::FeedForward;
 pub use linear::Linear;
 pub(crate) use linear::xavier;
+pub(crate) use norm::EPS;
 pub use norm::LayerNorm;
 pub use weights::Weights;
 pub(crate) use weights::normal;

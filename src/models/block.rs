@@ -45,9 +45,7 @@ impl Block {
 
     /// [b, n, width] -> the same, pre-norm.
     pub(super) fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let mixed = self.attention.forward(&self.norm1.forward(x)?, cx)?;
-        let x = add_dropout(x, &mixed, cx.dropout("attention", self.dropout))?;
-        self.fed(&x, cx, true)
+        self.fed(&self.attended(x, cx, true)?, cx, true)
     }
 
     /// What the attention is given of a layer's input.
@@ -57,8 +55,18 @@ impl Block {
 
     /// The attention's share of a residual.
     pub(super) fn attend(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        self.attended(x, cx, false)
+    }
+
+    /// The attention layer, with or without its residual.
+    fn attended(&self, x: &Tensor, cx: &Context, residual: bool) -> candle_core::Result<Tensor> {
+        let drop = cx.dropout("attention", self.dropout);
+        if let Some(mixing) = self.attention.mixing(cx) {
+            let (projections, mixing) = mixing?;
+            return projections.layer(x, mixing, &self.norm1, drop, residual);
+        }
         let mixed = self.attention.forward(&self.norm1.forward(x)?, cx)?;
-        dropout(&mixed, cx.dropout("attention", self.dropout))
+        if residual { add_dropout(x, &mixed, drop) } else { dropout(&mixed, drop) }
     }
 
     /// The feed-forward layer's share of a residual.

@@ -69,11 +69,35 @@ pub(super) fn fused(x: &Given, how: &Attend) -> Result<Tensor> {
 pub(super) fn joined(qkv: &Tensor, how: &Attend) -> Result<Tensor> {
     let (b, n, row) = qkv.dims3()?;
     how.check(b, n)?;
-    let (a, h) = (row / 3, how.heads);
-    let part = |i: usize| (0, Field::new(i * a, a / h, row, n, b));
-    let d = Dims { b, n: how.mask.n(), h, dv: a / h };
-    let fields = Fields { d, dot: Some([part(0), part(1)]), v: part(2), extra: None };
-    qkv.contiguous()?.apply_op1(Fused { how: how.clone(), fields, lse: OnceLock::new() })
+    qkv.contiguous()?.apply_op1(Joined::new(how, (b, n, row / 3)).0)
+}
+
+/// The fused face over queries, keys and values side by side in one buffer, for ops that hold
+/// more than attention.
+pub(in crate::ops) struct Joined(Fused);
+
+impl Joined {
+    /// Sizes are examples, positions, and columns of queries.
+    pub(in crate::ops) fn new(how: &Attend, (b, n, a): (usize, usize, usize)) -> Self {
+        let part = |i: usize| (0, Field::new(i * a, a / how.heads, 3 * a, n, b));
+        let d = Dims { b, n, h: how.heads, dv: a / how.heads };
+        let fields = Fields { d, dot: Some([part(0), part(1)]), v: part(2), extra: None };
+        Self(Fused { how: how.clone(), fields, lse: OnceLock::new() })
+    }
+
+    /// The output and the log-sum-exps of its rows.
+    pub(in crate::ops) fn forward<T: Real>(&self, qkv: &[T]) -> (Vec<T>, Vec<f64>) {
+        forward(&self.0.how, &self.0.operands(&[qkv]))
+    }
+
+    pub(in crate::ops) fn backward<T: Real>(
+        &self,
+        qkv: &[T],
+        (o, lse): (&[T], &[f64]),
+        g: &[T],
+    ) -> Vec<T> {
+        self.0.backward(&[qkv], (o, g), lse).swap_remove(0)
+    }
 }
 
 impl Fused {

@@ -26,6 +26,7 @@ mod reference;
 mod tiles;
 
 pub use extra::Extra;
+pub(super) use fused::Joined;
 pub use order::Order;
 pub use pattern::{Blocks, Entry, LAST_RESORT, Part, Rule, Span, blocks};
 pub use reference::{reference, reference_with};
@@ -89,7 +90,7 @@ pub fn attention_with(
 
 impl Attend {
     /// Whether masks and blocks are over b examples and m keys.
-    fn check(&self, b: usize, m: usize) -> Result<()> {
+    pub(super) fn check(&self, b: usize, m: usize) -> Result<()> {
         let (mask, keys, blocks) = (&self.mask, &self.keys, &self.blocks);
         if (mask.batch(), keys.batch()) != (b, b)
             || (keys.n(), blocks.n(), blocks.m()) != (m, mask.n(), m)

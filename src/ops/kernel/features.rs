@@ -47,6 +47,7 @@ pub fn features(x: &Tensor, how: &Kernelised, side: Side) -> Result<Tensor> {
         return x.relu()? + (x - x.relu()?)?.exp()?;
     };
     let (m, width) = projection.dims2()?;
+    let projection = projection.to_dtype(x.dtype())?.to_device(x.device())?;
     let x = (x.reshape((b, n, how.heads, width))? * (width as f64).powf(-0.25))?;
     let dash = x.reshape(((), width))?.matmul(&projection.t()?)?;
     let dash = dash.reshape((b, n, how.heads, m))?;

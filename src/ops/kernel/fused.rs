@@ -11,11 +11,27 @@ use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 pub(super) fn fused(qkv: &Tensor, how: &Kernelised) -> Result<Tensor> {
-    let mut how = how.clone();
-    if let Features::Random { projection, .. } = &mut how.features {
-        *projection = projection.to_dtype(DType::F64)?.contiguous()?;
-    }
-    qkv.contiguous()?.apply_op1(Fused { how })
+    qkv.contiguous()?.apply_op1(Fused { how: how.clone() })
+}
+
+/// What is attended, for ops that hold more than that. Sizes are examples, positions, and
+/// columns of queries.
+pub(in crate::ops) fn forward<T: Real>(
+    how: &Kernelised,
+    qkv: &[T],
+    (b, n, a): (usize, usize, usize),
+) -> Result<Vec<T>> {
+    Fused { how: how.clone() }.forward(qkv, Dims { b, n, h: how.heads, w: a / how.heads })
+}
+
+/// The gradient of `qkv`.
+pub(in crate::ops) fn backward<T: Real>(
+    how: &Kernelised,
+    qkv: &[T],
+    g: &[T],
+    (b, n, a): (usize, usize, usize),
+) -> Result<Vec<T>> {
+    Fused { how: how.clone() }.backward(qkv, g, Dims { b, n, h: how.heads, w: a / how.heads })
 }
 
 struct Fused {
@@ -190,7 +206,8 @@ impl Fused {
     /// The projection in the operands' type.
     fn projection<T: Real>(&self) -> Result<Vec<T>> {
         let Features::Random { projection, .. } = &self.how.features else { return Ok(Vec::new()) };
-        let held = read(projection)?;
+        let projection = projection.to_dtype(DType::F64)?.contiguous()?;
+        let held = read(&projection)?;
         Ok(held.slice::<f64>()?.iter().map(|&x| T::of(x)).collect())
     }
 

@@ -13,6 +13,7 @@ mod fused;
 mod maps;
 
 pub use features::{Features, Kind, Side, features};
+pub(super) use fused::{backward, forward};
 
 use super::Mask;
 use super::cpu::fused as fits;
@@ -29,21 +30,31 @@ pub struct Kernelised {
     pub eps: f64,
 }
 
+impl Kernelised {
+    /// Whether this is for b examples of n positions and a columns of queries.
+    pub(super) fn check(&self, b: usize, n: usize, a: usize) -> Result<()> {
+        let mask = (self.mask.batch(), self.mask.n());
+        if self.heads == 0 || a % self.heads != 0 || mask != (b, n) {
+            bail!("kernel_attention: [{b}, {n}, {a}], {} heads, mask {mask:?}", self.heads);
+        }
+        match &self.features {
+            Features::Random { projection, .. } if projection.dim(1)? != a / self.heads => {
+                let width = a / self.heads;
+                bail!("kernel_attention: projection {:?}, heads of {width}", projection.shape())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// `qkv` [b, n, 3 heads * w], queries, keys and values side by side -> [b, n, heads * w].
 pub fn kernel_attention(qkv: &Tensor, how: &Kernelised) -> Result<Tensor> {
-    let ((b, n, row), h) = (qkv.dims3()?, how.heads);
-    if h == 0 || row == 0 || row % (3 * h) != 0 || (how.mask.batch(), how.mask.n()) != (b, n) {
-        let mask = (how.mask.batch(), how.mask.n());
-        bail!("kernel_attention: {:?}, {h} heads, mask {mask:?}", qkv.shape());
+    let (b, n, row) = qkv.dims3()?;
+    if row == 0 || row % 3 != 0 {
+        bail!("kernel_attention: {:?} for queries, keys and values", qkv.shape());
     }
-    let width = row / (3 * h);
-    match &how.features {
-        Features::Random { projection, .. } if projection.dim(1)? != width => {
-            bail!("kernel_attention: projection {:?}, heads of {width}", projection.shape())
-        }
-        _ if fits(qkv) => fused::fused(qkv, how),
-        _ => reference(qkv, how),
-    }
+    how.check(b, n, row / 3)?;
+    if fits(qkv) { fused::fused(qkv, how) } else { reference(qkv, how) }
 }
 
 /// The same, composed of Candle's ops.
