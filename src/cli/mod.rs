@@ -50,6 +50,7 @@ enum Command {
 /// arguments, and turns an error into a line on standard error and an exit code
 /// (see [`crate::error`]).
 pub fn main(registry: &Registry) -> ExitCode {
+    crate::measure::keep_freed_memory();
     let cli = Cli::parse();
     let progress = Progress::new(cli.quiet);
     let result = match &cli.command {
