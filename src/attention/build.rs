@@ -159,6 +159,11 @@ impl Projections {
         attention_layer(x, &layer)
     }
 
+    /// Of the residual stream.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// [b, n, qkv] -> [b, n, width].
     pub fn merge(&self, heads: &Tensor) -> candle_core::Result<Tensor> {
         self.output.forward(heads)

@@ -10,9 +10,9 @@
 
 use super::{Attention, Build, Cost, Multihead, Variant};
 use crate::config::resolved;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layers::{Context, xavier};
-use crate::ops::{Attend, Blocks, Mask, attention};
+use crate::ops::{Attend, Blocks, Mask, attention, mix};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
@@ -62,9 +62,9 @@ impl Default for Options {
 
 struct Linformer {
     heads: Multihead,
-    /// E and F, [1 or heads, longest n, k]; the same tensor where they are shared.
-    key: Tensor,
-    value: Tensor,
+    /// E and F, [longest n, k]: one for all heads, or one for each; the same where shared.
+    key: Vec<Tensor>,
+    value: Vec<Tensor>,
     k: usize,
 }
 
@@ -73,12 +73,11 @@ impl Linformer {
         let Options { k, sharing } = build.options()?;
         build.between("k", k, 1, build.n)?;
         let one = |vb: VarBuilder| vb.get_with_hints((build.n, k), "weight", xavier(build.n, k));
-        let single = |vb| one(vb)?.unsqueeze(0);
-        let per_head = |name: &str| {
-            let heads = (0..build.heads).map(|h| one(build.weights.pp(format!("{name}.{h}"))));
-            Tensor::stack(&heads.collect::<candle_core::Result<Vec<_>>>()?, 0)
+        let single = |vb| Ok::<_, Error>(vec![one(vb)?]);
+        let per_head = |name: &str| -> Result<Vec<Tensor>> {
+            (0..build.heads).map(|h| Ok(one(build.weights.pp(format!("{name}.{h}")))?)).collect()
         };
-        let both = |e: Tensor| (e.clone(), e);
+        let both = |e: Vec<Tensor>| (e.clone(), e);
         let (key, value) = match sharing {
             Sharing::None => (per_head("mix_key")?, per_head("mix_value")?),
             Sharing::Headwise => {
@@ -90,26 +89,32 @@ impl Linformer {
         Ok(Self { heads: Multihead::new(build)?, key, value, k })
     }
 
-    /// `x` [b, n, qkv] -> its mixtures [b, k, qkv].
-    fn mix(&self, x: &Tensor, weights: &Tensor) -> candle_core::Result<Tensor> {
-        let (b, n, a) = x.dims3()?;
-        let groups = weights.dim(0)?;
-        let width = a / groups;
-        // One product per group: columns of all examples beside one another.
-        let columns = x.reshape((b, n, groups, width))?.permute((2, 0, 3, 1))?;
-        let columns = columns.reshape((groups, b * width, n))?;
-        let mixed = columns.matmul(&weights.narrow(1, 0, n)?.contiguous()?)?;
-        mixed.reshape((groups, b, width, self.k))?.permute((1, 3, 0, 2))?.reshape((b, self.k, a))
+    /// Mixtures of the keys and of the values, [b, k, qkv] each. Where all heads have the same,
+    /// positions are mixed before they are projected, `Eᵀ (x W) = (Eᵀ x) W`: k rows are
+    /// projected instead of n.
+    fn mixtures(&self, x: &Tensor, cx: &Context) -> candle_core::Result<(Tensor, Tensor)> {
+        let projections = &self.heads.projections;
+        if let ([e], [f]) = (&self.key[..], &self.value[..]) {
+            let keys = mix(x, e, &cx.mask)?;
+            let values = if e.id() == f.id() { keys.clone() } else { mix(x, f, &cx.mask)? };
+            return Ok((projections.keys(&keys)?, projections.values(&values)?));
+        }
+        let width = self.heads.head_width;
+        let per_head = |x: &Tensor, weights: &[Tensor]| -> candle_core::Result<Tensor> {
+            let head = |(h, w)| mix(&x.narrow(2, h * width, width)?.contiguous()?, w, &cx.mask);
+            let heads = weights.iter().enumerate().map(head);
+            Tensor::cat(&heads.collect::<candle_core::Result<Vec<_>>>()?, 2)
+        };
+        let (keys, values) = (projections.keys(x)?, projections.values(x)?);
+        Ok((per_head(&keys, &self.key)?, per_head(&values, &self.value)?))
     }
 }
 
 impl Attention for Linformer {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let (q, k, v) = self.heads.projections.split(x)?;
+        let q = self.heads.projections.queries(x)?;
+        let (k, v) = self.mixtures(x, cx)?;
         let (b, mixtures) = (cx.mask.batch(), self.k);
-        let valid = cx.mask.tensor(x.dtype(), x.device())?.unsqueeze(2)?;
-        let k = self.mix(&k.broadcast_mul(&valid)?, &self.key)?;
-        let v = self.mix(&v.broadcast_mul(&valid)?, &self.value)?;
         let keys = Mask::new(vec![true; b * mixtures], b, mixtures)?;
         let how = self.heads.how(Blocks::rectangle(cx.mask.n(), mixtures), cx);
         let how = Attend { keys, ..how };
@@ -118,14 +123,20 @@ impl Attention for Linformer {
 
     /// Mixtures are made of all positions.
     fn spread(&self, weights: &Tensor, x: &Tensor, _: &Context) -> candle_core::Result<Tensor> {
-        let mixes = self.key.narrow(1, 0, x.dim(1)?)?.transpose(1, 2)?.unsqueeze(0)?;
+        let mixes = Tensor::stack(&self.key, 0)?.narrow(1, 0, x.dim(1)?)?;
+        let mixes = mixes.transpose(1, 2)?.unsqueeze(0)?;
         weights.broadcast_matmul(&mixes.contiguous()?)
     }
 
-    /// Kept besides the projections: columns and mixtures of keys and values.
     fn cost(&self, n: usize) -> Cost {
         let (n_, k, a) = (n as f64, self.k as f64, self.heads.qkv() as f64);
-        let mixing = Cost { flops: 4.0 * n_ * k * a, saved: 2.0 * (n_ + k) * a };
-        self.heads.cost(n, n_ * k) + mixing
+        let whole = self.heads.cost(n, n_ * k);
+        if self.key.len() > 1 {
+            return whole + Cost { flops: 4.0 * n_ * k * a, saved: 2.0 * (n_ + k) * a };
+        }
+        // Half of the projections are of k rows instead of n.
+        let d = self.heads.projections.width() as f64;
+        let flops = whole.flops - 4.0 * (n_ - k) * d * a + 4.0 * n_ * k * d;
+        Cost { flops, saved: whole.saved - 2.0 * (n_ - k) * a }
     }
 }

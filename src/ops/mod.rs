@@ -20,6 +20,7 @@ pub mod layer;
 pub mod layer_norm;
 pub mod linear;
 mod mask;
+pub mod mix;
 pub mod profile;
 mod recorder;
 
@@ -33,4 +34,5 @@ pub use layer::{Layer, Mixing, attention_layer};
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use mask::Mask;
+pub use mix::mix;
 pub use recorder::recorded;

@@ -9,7 +9,7 @@ mod attention;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use common::random;
 use lra::ops::kernel::Kind;
-use lra::ops::{self, Dropout, Features, Ids, Kernelised, Mask};
+use lra::ops::{self, Dropout, Features, Ids, Kernelised, Mask, Mixing};
 use lra::random::Key;
 use std::sync::Arc;
 
@@ -142,6 +142,34 @@ fn feed_forward() {
         };
         let fused = |t: &[Tensor]| how(t, &ops::feed_forward);
         check("feed_forward", &inputs, &fused, &|t| how(t, &ops::feed_forward::reference));
+    }
+}
+
+#[test]
+fn mix() {
+    // More positions and columns than a task takes, and weights of a longer input.
+    let inputs = [random(&[3, 70, 67], 1), random(&[75, 5], 2)];
+    let fused = |t: &[Tensor]| ops::mix(&t[0], &t[1], &masks(70));
+    check("mix", &inputs, &fused, &|t| ops::mix::reference(&t[0], &t[1], &masks(70)));
+}
+
+#[test]
+fn attention_layer() {
+    let (n, d, a) = (14, 6, 8);
+    let shapes: [&[usize]; 7] = [&[3, n, d], &[d], &[d], &[a, d], &[a, d], &[a, d], &[d, a]];
+    let inputs: Vec<Tensor> = (1..).zip(shapes).map(|(salt, shape)| random(shape, salt)).collect();
+    let features = Features::EluPlusOne;
+    let kernel = Kernelised { heads: 2, mask: masks(n), features, eps: 1e-6 };
+    let softmax = attention::attend(n, ops::Blocks::local(n, 5), 0.2);
+    let mixings = [Mixing::Kernel(kernel), Mixing::Softmax(softmax)];
+    for (mixing, residual) in mixings.into_iter().flat_map(|m| [(m.clone(), true), (m, false)]) {
+        let how = |t: &[Tensor], f: &dyn Fn(&Tensor, &ops::Layer) -> Result<Tensor>| {
+            let (norm, into, out) = ((&t[1], &t[2]), [&t[3], &t[4], &t[5]], &t[6]);
+            let (mixing, drop) = (mixing.clone(), drop(0.3));
+            f(&t[0], &ops::Layer { norm, eps: 1e-6, into, out, mixing, drop, residual })
+        };
+        let fused = |t: &[Tensor]| how(t, &ops::attention_layer);
+        check("attention_layer", &inputs, &fused, &|t| how(t, &ops::layer::reference));
     }
 }
 
