@@ -62,9 +62,10 @@ impl Default for Options {
 
 struct Linformer {
     heads: Multihead,
-    /// E and F, [1 or heads, longest n, k]; the same tensor where they are shared.
-    key: Tensor,
-    value: Tensor,
+    /// E and F, [longest n, k] each, of all heads or of each; the same tensors where they are
+    /// shared.
+    key: Vec<Tensor>,
+    value: Vec<Tensor>,
     k: usize,
 }
 
@@ -73,12 +74,12 @@ impl Linformer {
         let Options { k, sharing } = build.options()?;
         build.between("k", k, 1, build.n)?;
         let one = |vb: VarBuilder| vb.get_with_hints((build.n, k), "weight", xavier(build.n, k));
-        let single = |vb| one(vb)?.unsqueeze(0);
+        let single = |vb| Ok::<_, candle_core::Error>(vec![one(vb)?]);
         let per_head = |name: &str| {
             let heads = (0..build.heads).map(|h| one(build.weights.pp(format!("{name}.{h}"))));
-            Tensor::stack(&heads.collect::<candle_core::Result<Vec<_>>>()?, 0)
+            heads.collect::<candle_core::Result<Vec<_>>>()
         };
-        let both = |e: Tensor| (e.clone(), e);
+        let both = |e: Vec<Tensor>| (e.clone(), e);
         let (key, value) = match sharing {
             Sharing::None => (per_head("mix_key")?, per_head("mix_value")?),
             Sharing::Headwise => {
@@ -91,8 +92,9 @@ impl Linformer {
     }
 
     /// `x` [b, n, qkv] -> its mixtures [b, k, qkv].
-    fn mix(&self, x: &Tensor, weights: &Tensor) -> candle_core::Result<Tensor> {
+    fn mix(&self, x: &Tensor, weights: &[Tensor]) -> candle_core::Result<Tensor> {
         let (b, n, a) = x.dims3()?;
+        let weights = beside(weights)?;
         let groups = weights.dim(0)?;
         let width = a / groups;
         // One product per group: columns of all examples beside one another.
@@ -100,6 +102,15 @@ impl Linformer {
         let columns = columns.reshape((groups, b * width, n))?;
         let mixed = columns.matmul(&weights.narrow(1, 0, n)?.contiguous()?)?;
         mixed.reshape((groups, b, width, self.k))?.permute((1, 3, 0, 2))?.reshape((b, self.k, a))
+    }
+}
+
+/// [1 or heads, longest n, k]. A copy where there are several: of the weights as they are now,
+/// so it is made at each call.
+fn beside(weights: &[Tensor]) -> candle_core::Result<Tensor> {
+    match weights {
+        [one] => one.unsqueeze(0),
+        several => Tensor::stack(several, 0),
     }
 }
 
@@ -118,7 +129,7 @@ impl Attention for Linformer {
 
     /// Mixtures are made of all positions.
     fn spread(&self, weights: &Tensor, x: &Tensor, _: &Context) -> candle_core::Result<Tensor> {
-        let mixes = self.key.narrow(1, 0, x.dim(1)?)?.transpose(1, 2)?.unsqueeze(0)?;
+        let mixes = beside(&self.key)?.narrow(1, 0, x.dim(1)?)?.transpose(1, 2)?.unsqueeze(0)?;
         weights.broadcast_matmul(&mixes.contiguous()?)
     }
 
