@@ -50,7 +50,7 @@ class Reversible(torch.autograd.Function):
                 with draws2:
                     fed = block.feed(y1)
                 torch.autograd.backward(fed, d2)
-                x2 = (y2 - fed.detach()).requires_grad_()
+                x2 = (y2.detach() - fed.detach()).requires_grad_()
                 d1 = d1 + y1.grad
                 with draws1:
                     mixed, _ = block.attend(x2, known)
