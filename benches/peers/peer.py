@@ -1,7 +1,7 @@
 """One cell of a speed comparison: `lra`'s model in PyTorch, measured on request.
 
     peer.py --cell JSON --mode eager|compile        windows of training steps, asked for on stdin
-    peer.py --cell JSON --loss WEIGHTS --batch BATCH       the loss of lra's weights
+    peer.py --cell JSON --loss WEIGHTS --batch BATCH      the loss of lra's weights
 
 See README.md for the lines that come and go.
 """
@@ -85,14 +85,15 @@ def serve(cell, mode, out):
             raise ValueError(f"expected window, evaluate or end, got {line!r}")
 
 
-def compare(cell, weights_path, batch_path, out):
+def compare(cell, mode, weights_path, batch_path, out):
     """Loss and gradients of lra's weights, without dropout, on lra's batch."""
     model = Classifier(cell["config"], cell["sizes"]).eval()
     weights.load(model, weights.read(weights_path))
     batch = weights.read(batch_path)
     for block in model.layers:
         block.attention.structure(batch)
-    loss = F.cross_entropy(model(batch["ids"].long()), batch["labels"].long())
+    run = model.compiled() if mode == "compile" else model
+    loss = F.cross_entropy(run(batch["ids"].long()), batch["labels"].long())
     loss.backward()
     answer = {"loss": loss.item(), "gradient_norms": weights.gradient_norms(model)}
     print(json.dumps(answer), file=out, flush=True)
@@ -109,7 +110,7 @@ def main():
     out, sys.stdout = sys.stdout, sys.stderr
     torch.set_num_threads(args.cell["threads"])
     if args.loss:
-        compare(args.cell, args.loss, args.batch, out)
+        compare(args.cell, args.mode, args.loss, args.batch, out)
     else:
         serve(args.cell, args.mode, out)
 

@@ -99,11 +99,13 @@ fn ours(case: &Case, config: &RunConfig, sizes: Sizes, folder: &Path) -> Gradien
 
 fn theirs(python: &Path, config: &RunConfig, sizes: Sizes, folder: &Path) -> Value {
     let Sizes { vocabulary, classes, parts } = sizes;
+    // The compiled model is compared on request: it takes many minutes.
+    let mode = if std::env::var_os("LRA_PEERS_COMPILE").is_some() { "compile" } else { "eager" };
     let sizes = json!({"vocabulary": vocabulary, "classes": classes, "parts": parts});
     let cell = json!({"config": config, "sizes": sizes, "threads": 1});
     let output = Command::new(python)
         .args(["-W", "ignore", &format!("{FOLDER}/peer.py"), "--cell", &cell.to_string()])
-        .args(["--loss", "weights.safetensors", "--batch", "batch.safetensors"])
+        .args(["--mode", mode, "--loss", "weights.safetensors", "--batch", "batch.safetensors"])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(folder)
         .output()

@@ -8,8 +8,10 @@ from .base import Attention
 
 def kernelised(q, k, v, eps):
     """phi(q) (phi(k)^T v) / (phi(q) sum phi(k) + eps), [b, h, n, ..]."""
-    below = q @ k.sum(2).unsqueeze(-1)
-    return q @ (k.mT @ v) / (below + eps if eps else below)
+    # The sums of the denominator are a column more of the same products.
+    both = q @ (k.mT @ F.pad(v, (0, 1), value=1.0))
+    below = both[..., -1:]
+    return both[..., :-1] / (below + eps if eps else below)
 
 
 class Linear(Attention):
@@ -51,18 +53,18 @@ class Performer(Attention):
         self.projection.copy_(given[f"projection.{self.layer}"])
 
     def features(self, x, axes):
-        """phi(x) of [b, n, h, d], its maximum taken over `axes` of [b, h, n, m]."""
-        x = x * self.head_width**-0.25
-        projected = (x @ self.projection.T).transpose(1, 2)
+        """phi(x) of [b, h, n, d], its maximum taken over `axes` of [b, h, n, m]."""
+        x = x.contiguous()
+        factor = self.head_width**-0.25
+        projected = x @ (self.projection.T * factor)
         if self.options["kernel"] == "relu":
             return projected.relu() + self.eps
-        half = x.square().sum(-1, keepdim=True).transpose(1, 2) / 2
+        half = x.square().sum(-1, keepdim=True) * (factor**2 / 2)
         top = projected.detach().amax(axes, keepdim=True)
-        ratio = len(self.projection) ** -0.5
-        return ((projected - half - top).exp() + self.eps) * ratio
+        # The factor features^(-1/2) of the paper is above the line and below it.
+        return (projected - (half + top)).exp() + self.eps
 
     def forward(self, x):
-        b, n, _ = x.shape
-        q, k, v = self.qkv(x).view(b, n, 3, self.heads, self.head_width).unbind(2)
+        q, k, v = self.split(x)
         q, k = self.features(q, -1), self.features(k, (-2, -1))
-        return self.merge(kernelised(q, k, v.transpose(1, 2), 0.0))
+        return self.merge(kernelised(q, k, v, 0.0))

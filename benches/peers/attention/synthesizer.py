@@ -62,7 +62,9 @@ class Synthesizer(Attention):
             q, k, v = self.split(x)
             if self.options["weighted"]:
                 q = q * self.weights["dot"].sigmoid()
-            scores = q * self.scale @ k.mT + terms
+            q, k = (q * self.scale).flatten(0, 1), k.flatten(0, 1)
+            terms = terms.expand(b, -1, -1, -1).flatten(0, 1)
+            scores = torch.baddbmm(terms, q, k.mT).unflatten(0, (b, -1))
         else:
             v = self.value(x).view(b, n, self.heads, self.head_width).transpose(1, 2)
             scores = terms.expand(b, -1, -1, -1) if self.training else terms
