@@ -146,3 +146,20 @@ fn impossible_numbers_of_mixtures_are_refused() {
         assert!(text.contains("attention.k") && text.contains(&format!("got {k}")), "{text}");
     }
 }
+
+/// Weights that are set after a layer was built, as training and checkpoints do, are read.
+#[test]
+fn mixtures_are_those_of_now() {
+    let registry = Registry::builtin();
+    for sharing in ["none", "headwise", "kv", "layerwise"] {
+        let options = format!("k = 5\nsharing = \"{sharing}\"");
+        let (attention, weights) = layer(registry.get("linformer").unwrap(), &options);
+        let (x, mask) = (random(&[2, N, 12], 1), mask(&[N, N]));
+        let before = attention.forward(&x, &Context::new(mask.clone(), 0)).unwrap();
+        for (name, var) in weights.vars().iter().filter(|(name, _)| name.contains(".mix")) {
+            assert!(var.set(&(var.as_tensor() * 2.0).unwrap()).is_ok(), "{name}");
+        }
+        let after = attention.forward(&x, &Context::new(mask, 0)).unwrap();
+        assert!(difference(&before, &after) > 1e-3, "{sharing}");
+    }
+}
