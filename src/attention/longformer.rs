@@ -13,7 +13,7 @@ use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::{Context, Linear};
 use crate::ops::attention::{Entry, Part, Rule, Span};
-use crate::ops::{Attend, Blocks, Mask, attention};
+use crate::ops::{Attend, Blocks, Mask, attention, attention_joined};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -140,23 +140,48 @@ impl Longformer {
         let lists = (0..self.heads.heads).map(|head| vec![self.windows(n, step(head))]);
         Blocks::per_head(n, n, lists.collect())
     }
+
+    /// What the global rows see of all positions, [b, global, qkv].
+    ///
+    /// With few rows it is dear to project every position to keys and values for them. Since
+    /// `q (x W_k)ᵀ = (q W_kᵀ) xᵀ` and `p (x W_v) = (p x) W_v`, each head's queries are brought
+    /// to the width of x instead, and the mixtures of x to the width of the head.
+    fn global(
+        &self,
+        x: &Tensor,
+        global: usize,
+        [query, key, value]: &[Linear; 3],
+        cx: &Context,
+    ) -> candle_core::Result<Tensor> {
+        let ((b, n, d), h) = (x.dims3()?, self.heads.heads);
+        let (w, rows) = (self.heads.head_width, h * global);
+        let q = query.forward(&x.narrow(1, 0, global)?.contiguous()?)?;
+        let q = q.reshape((b * global, h, w))?.transpose(0, 1)?.contiguous()?;
+        let q = q.matmul(&key.weight().reshape((h, w, d))?)?.reshape((h, b, global, d))?;
+        let q = q.transpose(0, 1)?.contiguous()?.reshape((b, rows, d))?;
+        let real = |i: usize| (0..h).flat_map(move |_| cx.mask.row(i)[..global].to_vec());
+        let how = Attend {
+            heads: 1,
+            mask: Mask::new((0..b).flat_map(real).collect(), b, rows)?,
+            dropout: cx.dropout("global", self.heads.dropout),
+            ..self.heads.how(Blocks::rectangle(rows, n), cx)
+        };
+        let mixed = attention(&q, x, x, &how)?.reshape((b, h, global, d))?;
+        let mixed = mixed.transpose(0, 1)?.contiguous()?.reshape((h, b * global, d))?;
+        let values = value.weight().reshape((h, w, d))?.transpose(1, 2)?.contiguous()?;
+        let o = mixed.matmul(&values)?.reshape((h, b, global, w))?;
+        o.permute((1, 2, 0, 3))?.contiguous()?.reshape((b, global, h * w))
+    }
 }
 
 impl Attention for Longformer {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let (b, n, _) = x.dims3()?;
-        let (q, k, v) = self.heads.projections.split(x)?;
-        let mut o = attention(&q, &k, &v, &self.heads.how(self.local(n), cx))?;
-        if let Some([query, key, value]) = &self.rows {
+        let (_, n, _) = x.dims3()?;
+        let qkv = self.heads.projections.joined(x)?;
+        let mut o = attention_joined(&qkv, &self.heads.how(self.local(n), cx))?;
+        if let Some(rows) = &self.rows {
             let global = self.global.min(n);
-            let valid = (0..b).flat_map(|i| cx.mask.row(i)[..global].to_vec()).collect();
-            let how = Attend {
-                mask: Mask::new(valid, b, global)?,
-                dropout: cx.dropout("global", self.heads.dropout),
-                ..self.heads.how(Blocks::rectangle(global, n), cx)
-            };
-            let q = query.forward(&x.narrow(1, 0, global)?.contiguous()?)?;
-            let rows = attention(&q, &key.forward(x)?, &value.forward(x)?, &how)?;
+            let rows = self.global(x, global, rows, cx)?;
             o = match n - global {
                 0 => rows,
                 rest => Tensor::cat(&[rows, o.narrow(1, global, rest)?], 1)?,
@@ -166,14 +191,21 @@ impl Attention for Longformer {
     }
 
     fn cost(&self, n: usize) -> Cost {
-        let (global, a) = (self.global.min(n) as f64, self.heads.qkv() as f64);
-        let pairs = self.local(n).pairs() + global * n as f64;
-        let mut cost = self.heads.cost(n, pairs);
+        let (global, h) = (self.global.min(n) as f64, self.heads.heads as f64);
+        let mut cost = self.heads.cost(n, self.local(n).pairs());
         if self.rows.is_some() {
-            cost.flops += self.heads.projections.cost(n).flops / 2.0;
-            cost.saved += 2.0 * n as f64 * a;
+            let d = self.heads.projections.width() as f64;
+            cost.flops +=
+                4.0 * h * global * n as f64 * d + 6.0 * global * d * self.heads.qkv() as f64;
+            cost.saved += 2.0 * h * global * d;
         }
         cost
+    }
+
+    /// The global rows of all heads are those of one head, one after the other.
+    fn spread(&self, weights: &Tensor, _: &Tensor, _: &Context) -> candle_core::Result<Tensor> {
+        let ((b, h, rows, n), heads) = (weights.dims4()?, self.heads.heads);
+        if h == heads { Ok(weights.clone()) } else { weights.reshape((b, heads, rows / heads, n)) }
     }
 
     fn support(&self, n: usize) -> Support {

@@ -19,7 +19,8 @@ use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::{Context, Linear};
 use crate::ops::attention::{Entry, Rule, blocks};
-use crate::ops::{Attend, Blocks, Mask, attention};
+use crate::ops::sort::shares;
+use crate::ops::{Attend, Blocks, Extra, Mask, attention_with, sort_blocks};
 use candle_core::{D, DType, Device, Tensor};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -168,55 +169,23 @@ fn gumbel(
     Tensor::from_vec(noise, (b, h, count), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
 }
 
-/// `x` with a column more for each head, [b, n, heads * (width + 1)].
-fn widened(x: &Tensor, column: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
-    let (b, n, a) = x.dims3()?;
-    let x = x.reshape((b, n, heads, a / heads))?;
-    Tensor::cat(&[&x, &column.broadcast_as((b, n, heads, 1))?.contiguous()?], 3)?.reshape((
-        b,
-        n,
-        a + heads,
-    ))
-}
-
 impl Attention for Sinkhorn {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
         let (b, n, _) = x.dims3()?;
-        let (h, w, size) = (self.heads.heads, self.heads.head_width, self.options.block);
+        let (h, size) = (self.heads.heads, self.options.block);
         let (q, k, v) = self.heads.projections.split(x)?;
-        let nb = n.div_ceil(size);
-        let real = cx.mask.tensor(x.dtype(), x.device())?.unsqueeze(2)?;
-        let blocked = |x: &Tensor| x.pad_with_zeros(1, 0, nb * size - n);
         let p = self.sorted(x, cx)?;
+        let places = n.div_ceil(size) * size;
+        let keys = Tensor::cat(&[&sort_blocks(&k, &p, size, &cx.mask)?, &k], 1)?;
+        let values = Tensor::cat(&[&sort_blocks(&v, &p, size, &cx.mask)?, &v], 1)?;
+        // A sorted key counts by its share of tokens: its logarithm is added to the scores.
+        let share = shares(&p, size, &cx.mask)?.log()?.reshape((b, h, places))?.transpose(1, 2)?;
+        let terms = share.contiguous()?.pad_with_zeros(1, 0, n)?;
 
-        // [b, n, heads * width] -> the same of P times its blocks, [b, nb * size, ..].
-        let mix = |x: &Tensor| -> candle_core::Result<Tensor> {
-            let width = x.dim(2)? / h;
-            let x = blocked(x)?.reshape((b, nb, size, h, width))?.permute((0, 3, 1, 2, 4))?;
-            let mixed = p.matmul(&x.reshape((b, h, nb, size * width))?)?;
-            let mixed = mixed.reshape((b, h, nb, size, width))?.permute((0, 2, 3, 1, 4))?;
-            mixed.reshape((b, nb * size, h * width))
-        };
-        // How much of each sorted position are tokens, [b, nb * size, heads, 1].
-        let share = mix(&real.broadcast_as((b, n, h))?.contiguous()?)?;
-        // The floor's square must be a number in f32: it divides the slope.
-        let share = share.reshape((b, nb * size, h, 1))?.maximum(1e-15)?;
-        let sorted = |x: &Tensor| -> candle_core::Result<Tensor> {
-            let mixed = mix(&x.broadcast_mul(&real)?)?;
-            let mixed = mixed.reshape((b, nb * size, h, w))?.broadcast_div(&share)?;
-            mixed.reshape((b, nb * size, h * w))
-        };
-        let scale = (w as f64).powf(-0.5);
-        let one = Tensor::ones((1, 1, 1, 1), x.dtype(), x.device())?;
-        let beside = widened(&sorted(&k)?, &(share.log()? / scale)?, h)?;
-        let own = widened(&k, &(&one * 0.0)?, h)?;
-        let keys = Tensor::cat(&[beside, own], 1)?;
-        let values = Tensor::cat(&[sorted(&v)?, v], 1)?;
-
-        let row = |i: usize| [&vec![true; nb * size], cx.mask.row(i)].concat();
-        let keys_mask = Mask::new((0..b).flat_map(row).collect(), b, nb * size + n)?;
+        let row = |i: usize| [&vec![true; places], cx.mask.row(i)].concat();
+        let keys_mask = Mask::new((0..b).flat_map(row).collect(), b, places + n)?;
         let how = Attend { keys: keys_mask, ..self.heads.how(self.blocks(n), cx) };
-        let o = attention(&widened(&q, &one, h)?, &keys, &values, &how)?;
+        let o = attention_with(Some((&q, &keys)), &values, (Extra::Keys, &terms), &how)?;
         self.heads.projections.merge(&o)
     }
 
@@ -236,7 +205,7 @@ impl Attention for Sinkhorn {
         let (n_, a, size) = (n as f64, self.heads.qkv() as f64, self.options.block as f64);
         // Each half of an iteration keeps three matrices of blocks.
         let sorts = self.heads.heads as f64 * (n_ / size).powi(2);
-        let saved = 8.0 * n_ * a + 6.0 * self.options.iterations as f64 * sorts;
+        let saved = 6.0 * n_ * a + 6.0 * self.options.iterations as f64 * sorts;
         let sort = Cost { flops: 4.0 * n_ * n_ / size * a, saved };
         self.heads.cost(n, self.blocks(n).pairs()) + sort
     }

@@ -23,6 +23,7 @@ mod mask;
 pub mod mix;
 pub mod profile;
 mod recorder;
+pub mod sort;
 
 pub use attention::{Attend, Blocks, Extra, attention, attention_joined, attention_with};
 pub use cpu::composed;
@@ -36,3 +37,4 @@ pub use linear::linear;
 pub use mask::Mask;
 pub use mix::mix;
 pub use recorder::recorded;
+pub use sort::sort_blocks;

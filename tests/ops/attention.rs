@@ -156,7 +156,7 @@ fn sorted_rounds() {
 }
 
 #[test]
-fn terms_for_pairs() {
+fn terms_for_pairs_and_keys() {
     let (n, m) = (13, 22);
     for (blocks, m) in [
         (Blocks::rectangle(n, m), m),
@@ -174,6 +174,11 @@ fn terms_for_pairs() {
             let two = [v, terms];
             let run = |t: &[Tensor], f: Face| f(None, &t[0], (Extra::Pairs, &t[1]), &how);
             check("pairs alone", &two, &|t| run(t, attention_with), &|t| run(t, reference_with));
+            let [q, k, v] = inputs(n, m);
+            let four = [q, k, v, random(&[examples, m, 2], 4)];
+            let run =
+                |t: &[Tensor], f: Face| f(Some((&t[0], &t[1])), &t[2], (Extra::Keys, &t[3]), &how);
+            check("keys", &four, &|t| run(t, attention_with), &|t| run(t, reference_with));
         }
     }
 }

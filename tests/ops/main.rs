@@ -154,6 +154,15 @@ fn mix() {
 }
 
 #[test]
+fn sort_of_blocks() {
+    // Blocks of 4 of 14 positions, the last one short; P has no zeros and no fixed sums.
+    let p = random(&[3, 2, 4, 4], 2).exp().unwrap();
+    let inputs = [random(&[3, 14, 10], 1), p];
+    let fused = |t: &[Tensor]| ops::sort_blocks(&t[0], &t[1], 4, &masks(14));
+    check("sort", &inputs, &fused, &|t| ops::sort::reference(&t[0], &t[1], 4, &masks(14)));
+}
+
+#[test]
 fn attention_layer() {
     let (n, d, a) = (14, 6, 8);
     let shapes: [&[usize]; 7] = [&[3, n, d], &[d], &[d], &[a, d], &[a, d], &[a, d], &[d, a]];

@@ -105,20 +105,17 @@ impl<T: Real> Scratch<T> {
         let Self { p, ds, out, rows, columns, offsets } = self;
         let (count, dv, scale) = (tile.rows.len(), x.d.dv, T::of(how.scale));
         let g = Mat::rows(out, count, dv, dv);
-        let mut collected = Vec::new();
         let q = x.dot.map(|(q, _)| q.rows(head, tile.rows, rows));
-        for span in &tile.columns {
-            let p = Mat::rows(&p[span.at..], count, span.places.len(), tile.keys);
-            // SAFETY: the task owns this head of its examples; one view at a time each.
-            unsafe { slopes.v.add(head, span.places, T::ONE, (p.t(), g), columns) };
-            if let (Some((_, k)), Some((dq, dk)), Some(q)) = (x.dot, slopes.dot, q) {
-                let ds = Mat::rows(&ds[span.at..], count, span.places.len(), tile.keys);
-                let k = k.rows(head, span.places, &mut collected);
+        // SAFETY: the task owns this head of its examples; one view at a time each.
+        unsafe { tile.add(&slopes.v, head, T::ONE, (p, g), columns) };
+        if let (Some((_, k)), Some((dq, dk)), Some(q)) = (x.dot, slopes.dot, q) {
+            // SAFETY: as above.
+            unsafe { tile.add(&dk, head, scale, (ds, q), columns) };
+            let mut collected = Vec::new();
+            for (at, k) in tile.pieces(&k, head, columns) {
+                let ds = Mat::rows(&ds[at..], count, k.count(), tile.keys);
                 // SAFETY: as above.
-                unsafe {
-                    dq.add(head, tile.rows, scale, (ds, k), columns);
-                    dk.add(head, span.places, scale, (ds.t(), q), columns);
-                }
+                unsafe { dq.add(head, tile.rows, scale, (ds, k), &mut collected) };
             }
         }
         if let (Some(terms), Some(dx)) = (&x.extra, &slopes.extra) {

@@ -1,4 +1,4 @@
-//! What scores have besides `scale q . k`: a term for each pair, or one for each distance.
+//! What scores have besides `scale q . k`: a term for each pair, key or distance.
 
 use super::operands::{Head, Operand, Slope};
 use super::tiles::{Columns, Tile};
@@ -9,6 +9,8 @@ use crate::ops::cpu::{Mat, MatMut, Real, gemm};
 pub enum Extra {
     /// `e_ij` of a [b or 1, n, heads * m] operand, not scaled.
     Pairs,
+    /// `e_j` of a [b or 1, m, heads] operand, not scaled.
+    Keys,
     /// `scale (q_i . r_p + c_p)` with `p = zero + i - (j mod n)`, of a [1, distances,
     /// heads * (width + 1)] operand whose head has r in its first columns and c in its last.
     /// Keys beyond n are copies of the n positions. Places have no step and no order.
@@ -77,6 +79,15 @@ impl<'a, T: Real> Terms<'a, T> {
                         }
                     }
                 }
+                Extra::Keys => {
+                    let constants = &mut offsets.constants;
+                    constants.clear();
+                    let term = |c| self.x.row(head, columns.places.position(c))[0];
+                    constants.extend((0..keys).map(term));
+                    for (_, row) in rows {
+                        row.iter_mut().zip(&*constants).for_each(|(s, &c)| *s += c);
+                    }
+                }
                 Extra::Distances { zero } => {
                     let met = Met::new(tile, columns, zero, self.n);
                     let Offsets { products, constants } = &mut *offsets;
@@ -125,6 +136,19 @@ impl<'a, T: Real> Terms<'a, T> {
                         for (c, &ds) in row.iter().enumerate() {
                             terms[columns.places.position(c)] += ds;
                         }
+                    }
+                }
+                Extra::Keys => {
+                    let sums = &mut offsets.constants;
+                    sums.clear();
+                    sums.resize(keys, T::ZERO);
+                    for (_, row) in rows {
+                        sums.iter_mut().zip(row).for_each(|(sum, &ds)| *sum += ds);
+                    }
+                    for (c, &sum) in sums.iter().enumerate() {
+                        // SAFETY: passed on to the caller.
+                        let mut term = unsafe { dx.row(head, columns.places.position(c)) };
+                        term.row_mut(0)[0] += sum;
                     }
                 }
                 Extra::Distances { zero } => {

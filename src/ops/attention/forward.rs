@@ -96,10 +96,9 @@ impl<T: Real> Scratch<T> {
         let (count, dv) = (tile.rows.len(), x.d.dv);
         out.resize(count * dv, T::ZERO);
         let mut o = MatMut::rows(out, count, dv, dv);
-        for span in &tile.columns {
-            let p = Mat::rows(&p[span.at..], count, span.places.len(), tile.keys);
-            let v = x.v.rows(head, span.places, columns);
-            gemm(&mut o, span.at > 0, T::ONE, p, v, false);
+        for (at, v) in tile.pieces(&x.v, head, columns) {
+            let p = Mat::rows(&p[at..], count, v.count(), tile.keys);
+            gemm(&mut o, at > 0, T::ONE, p, v, false);
         }
         sums
     }

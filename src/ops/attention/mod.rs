@@ -131,6 +131,10 @@ fn check(x: &Given, how: &Attend) -> Result<()> {
             &[be, ne, row] if (be == 1 || be == b) && ne == n && row == h * m => Ok(()),
             dims => bail!("attention: {dims:?} terms for {h} heads of {n} x {m} pairs"),
         },
+        Some((Extra::Keys, e)) => match e.dims() {
+            &[be, keys, row] if (be == 1 || be == b) && keys == m && row == h => Ok(()),
+            dims => bail!("attention: {dims:?} terms for {m} keys of {h} heads"),
+        },
         Some((Extra::Distances { .. }, e)) => match e.dims() {
             &[1, _, row] if row == h * (width + 1) && x.dot.is_some() => Ok(()),
             dims => bail!("attention: {dims:?} terms for distances of {h} heads of {width}"),

@@ -86,22 +86,31 @@ impl<'a, T: Real> Operand<'a, T> {
         &self.data[self.field.at(head, i)..][..self.field.width]
     }
 
+    /// The rows at these places, where they lie.
+    pub(super) fn in_place(&self, head: Head, span: Span) -> Mat<'a, T> {
+        let start = self.field.at(head, span.start);
+        Mat::rows(&self.data[start..], span.len, self.field.width, self.field.row * span.step)
+    }
+
+    /// Appends the rows at these places.
+    pub(super) fn collect(&self, head: Head, places: Places, to: &mut Vec<T>) {
+        for i in 0..places.len() {
+            to.extend_from_slice(self.row(head, places.position(i)));
+        }
+    }
+
     /// The rows at these places: where they lie, or collected in `scratch` if they are in
     /// another order.
     pub(super) fn rows<'s>(&self, head: Head, places: Places, scratch: &'s mut Vec<T>) -> Mat<'s, T>
     where
         'a: 's,
     {
-        let (count, width) = (places.len(), self.field.width);
         if places.order.is_none() {
-            let start = self.field.at(head, places.span.start);
-            return Mat::rows(&self.data[start..], count, width, self.field.row * places.span.step);
+            return self.in_place(head, places.span);
         }
         scratch.clear();
-        for i in 0..count {
-            scratch.extend_from_slice(self.row(head, places.position(i)));
-        }
-        Mat::rows(scratch, count, width, width)
+        self.collect(head, places, scratch);
+        Mat::rows(scratch, places.len(), self.field.width, self.field.width)
     }
 }
 
@@ -136,7 +145,16 @@ impl<T: Real> Slope<'_, T> {
         scratch.resize(count * width, T::ZERO);
         let mut product = crate::ops::cpu::MatMut::rows(scratch, count, width, width);
         gemm(&mut product, false, scale, a, b, false);
-        for (i, add) in scratch[..count * width].chunks_exact(width.max(1)).enumerate() {
+        // SAFETY: passed on to the caller.
+        unsafe { self.scatter(head, places, &scratch[..count * width]) };
+    }
+
+    /// Adds rows to those at these places.
+    ///
+    /// # Safety
+    /// No other task may touch these rows of this head.
+    pub(super) unsafe fn scatter(&self, head: Head, places: Places, add: &[T]) {
+        for (i, add) in add.chunks_exact(self.field.width.max(1)).enumerate() {
             // SAFETY: passed on to the caller.
             let mut row = unsafe { self.row(head, places.position(i)) };
             row.row_mut(0).iter_mut().zip(add).for_each(|(to, &x)| *to += x);

@@ -86,6 +86,8 @@ fn scores(x: &Given, how: &Attend) -> Result<Tensor> {
     };
     let extra = split(extra, h)?;
     match (kind, dot) {
+        (Extra::Keys, Some((scores, _))) => scores.broadcast_add(&extra.transpose(2, 3)?),
+        (Extra::Keys, None) => extra.transpose(2, 3),
         (Extra::Pairs, Some((scores, _))) => scores.broadcast_add(&extra),
         (Extra::Pairs, None) => Ok(extra),
         (Extra::Distances { zero }, Some((scores, q))) => {

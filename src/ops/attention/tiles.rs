@@ -1,10 +1,10 @@
 //! Tiles of query rows, and the scores both passes compute of one.
 
 use super::extra::{Offsets, Terms};
-use super::operands::{Dims, Head, Operand, Places};
+use super::operands::{Dims, Head, Operand, Places, Slope};
 use super::pattern::{LAST_RESORT, Part, Rule};
 use super::{Attend, Order};
-use crate::ops::cpu::{Mat, Real, Shared, gemm, simd};
+use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, simd};
 use crate::random::bits;
 
 /// Size of a score buffer: half of a usual L2 cache.
@@ -67,6 +67,63 @@ impl<'a> Tile<'a> {
         tiles
     }
 
+    /// Whether rows of the keys are collected for one product, instead of a product for each
+    /// list: where they are not in place anyway, or the lists are many and short.
+    fn collects(&self) -> bool {
+        self.columns.iter().any(|c| c.places.order.is_some())
+            || (self.columns.len() > 1 && self.keys < 256 * self.columns.len())
+    }
+
+    /// The keys' rows of `x`, in pieces: the first column of a piece, and its rows.
+    pub(super) fn pieces<'s, T: Real>(
+        &'s self,
+        x: &Operand<'s, T>,
+        head: Head,
+        scratch: &'s mut Vec<T>,
+    ) -> Vec<(usize, Mat<'s, T>)> {
+        let width = x.field.width;
+        if self.collects() {
+            scratch.clear();
+            for columns in &self.columns {
+                x.collect(head, columns.places, scratch);
+            }
+            return vec![(0, Mat::rows(scratch, self.keys, width, width))];
+        }
+        self.columns.iter().map(|c| (c.at, x.in_place(head, c.places.span))).collect()
+    }
+
+    /// Adds `scale * aᵀ b` to the keys' rows of `to`, with `a` [rows, keys] and `b` [rows,
+    /// width].
+    ///
+    /// # Safety
+    /// No other task may touch these rows of this head.
+    pub(super) unsafe fn add<T: Real>(
+        &self,
+        to: &Slope<'_, T>,
+        head: Head,
+        scale: T,
+        (a, b): (&[T], Mat<'_, T>),
+        scratch: &mut Vec<T>,
+    ) {
+        let (count, width) = (self.rows.len(), to.field.width);
+        if !self.collects() {
+            for c in &self.columns {
+                let a = Mat::rows(&a[c.at..], count, c.places.len(), self.keys).t();
+                // SAFETY: passed on to the caller.
+                unsafe { to.add(head, c.places, scale, (a, b), scratch) };
+            }
+            return;
+        }
+        scratch.resize(self.keys * width, T::ZERO);
+        let mut product = MatMut::rows(scratch, self.keys, width, width);
+        gemm(&mut product, false, scale, Mat::rows(a, count, self.keys, self.keys).t(), b, false);
+        for c in &self.columns {
+            let add = &scratch[c.at * width..][..c.places.len() * width];
+            // SAFETY: passed on to the caller.
+            unsafe { to.scatter(head, c.places, add) };
+        }
+    }
+
     /// `s` [rows, keys] = `scale * a bᵀ` with `a` [rows, width] and rows of `b`.
     pub(super) fn product<T: Real>(
         &self,
@@ -78,18 +135,10 @@ impl<'a> Tile<'a> {
         scratch: &mut Vec<T>,
     ) {
         let s = Shared::new(s);
-        for columns in &self.columns {
+        for (at, b) in self.pieces(b, head, scratch) {
             // SAFETY: one view at a time.
-            let mut out =
-                unsafe { s.view(columns.at, self.rows.len(), columns.places.len(), self.keys) };
-            gemm(
-                &mut out,
-                false,
-                T::of(scale),
-                a,
-                b.rows(head, columns.places, scratch).t(),
-                false,
-            );
+            let mut out = unsafe { s.view(at, self.rows.len(), b.count(), self.keys) };
+            gemm(&mut out, false, T::of(scale), a, b.t(), false);
         }
     }
 

@@ -27,6 +27,11 @@ impl<'a, T> Mat<'a, T> {
         Self { data, rows, cols, row: stride, col: 1 }
     }
 
+    /// Number of rows.
+    pub(crate) fn count(&self) -> usize {
+        self.rows
+    }
+
     /// `rows` rows from this one on.
     fn from_row(self, first: usize, rows: usize) -> Self {
         assert!(first + rows <= self.rows, "rows out of bounds");
