@@ -132,6 +132,11 @@ impl Projections {
         Ok((self.queries(x)?, self.keys(x)?, self.values(x)?))
     }
 
+    /// The weight of the queries, [qkv, width].
+    pub fn query(&self) -> candle_core::Result<&Tensor> {
+        Ok(self.into()?[0])
+    }
+
     fn into(&self) -> candle_core::Result<[&Tensor; 3]> {
         let (Some(q), Some(k)) = (&self.query, &self.key) else {
             candle_core::bail!("this attention projects values alone")
@@ -142,6 +147,12 @@ impl Projections {
     /// Queries, keys and values of one product, side by side: [b, n, 3 qkv].
     pub fn joined(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         crate::ops::linear(x, &Tensor::cat(&self.into()?, 0)?, None)
+    }
+
+    /// Keys and values of one product, side by side: [b, n, 2 qkv].
+    pub fn keys_and_values(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let [_, key, value] = self.into()?;
+        crate::ops::linear(x, &Tensor::cat(&[key, value], 0)?, None)
     }
 
     /// The whole layer around what mixes the joined projections, in one op, with `norm` before

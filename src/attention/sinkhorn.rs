@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::layers::{Context, Linear};
 use crate::ops::attention::{Entry, Rule, blocks};
 use crate::ops::sort::shares;
-use crate::ops::{Attend, Blocks, Extra, Mask, attention_with, sort_blocks};
+use crate::ops::{Attend, Blocks, Extra, Mask, attention_kv, mix, sort_blocks};
 use candle_core::{D, DType, Device, Tensor};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -87,13 +87,20 @@ impl Sinkhorn {
         Ok(Self { heads: Multihead::new(build)?, sort, most, options })
     }
 
-    /// P [b, heads, nb, nb] from the tokens in blocks, `x` [b, nb, block, width], and their
-    /// shares `valid` [b, nb, block].
-    fn sorting(&self, x: &Tensor, valid: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let (b, nb, _, _) = x.dims4()?;
-        let tokens = valid.sum_keepdim(2)?;
-        let mean = x.broadcast_mul(&valid.unsqueeze(3)?)?.sum(2)?;
-        let mean = mean.broadcast_div(&tokens.maximum(1.0)?)?;
+    /// P [b, heads, nb, nb] of the blocks of `x` [b, n, width].
+    fn sorted(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
+        let ((b, n, _), size) = (x.dims3()?, self.options.block);
+        let nb = n.div_ceil(size);
+        let tokens = |example: usize| {
+            cx.mask.row(example).chunks(size).map(|row| row.iter().filter(|&&v| v).count() as f64)
+        };
+        let tokens: Vec<f64> = (0..b).flat_map(tokens).collect();
+        let tokens = Tensor::from_vec(tokens, (b, nb, 1), &Device::Cpu)?;
+        let tokens = tokens.to_dtype(x.dtype())?.to_device(x.device())?;
+        let own = (0..n * nb).map(|at| f32::from(u8::from(at / nb / size == at % nb))).collect();
+        let own = Tensor::from_vec::<_, f32>(own, (n, nb), &Device::Cpu)?;
+        let sums = mix(x, &own.to_dtype(x.dtype())?.to_device(x.device())?, &cx.mask)?;
+        let mean = sums.broadcast_div(&tokens.maximum(1.0)?)?;
         let (h, kind) = (self.heads.heads, (x.dtype(), x.device()));
         let logits = self.sort.forward(&mean)?.reshape((b, nb, h, self.most))?;
         let mut logits = logits.narrow(3, 0, nb)?.transpose(1, 2)?.contiguous()?;
@@ -108,15 +115,6 @@ impl Sinkhorn {
         .unsqueeze(1)?;
         let logits = (logits / self.options.temperature)?.broadcast_add(&(mixed * -1e30)?)?;
         doubly_stochastic(&logits, self.options.iterations)
-    }
-
-    /// P of the blocks of `x` [b, n, width].
-    fn sorted(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let ((b, n, _), size) = (x.dims3()?, self.options.block);
-        let nb = n.div_ceil(size);
-        let blocked = |x: &Tensor| x.pad_with_zeros(1, 0, nb * size - n);
-        let valid = blocked(&cx.mask.tensor(x.dtype(), x.device())?)?.reshape((b, nb, size))?;
-        self.sorting(&blocked(x)?.reshape((b, nb, size, ()))?, &valid, cx)
     }
 
     /// Keys: the sorted blocks, then the sequence's own.
@@ -173,11 +171,11 @@ impl Attention for Sinkhorn {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
         let (b, n, _) = x.dims3()?;
         let (h, size) = (self.heads.heads, self.options.block);
-        let (q, k, v) = self.heads.projections.split(x)?;
+        let q = self.heads.projections.queries(x)?;
+        let own = self.heads.projections.keys_and_values(x)?;
         let p = self.sorted(x, cx)?;
         let places = n.div_ceil(size) * size;
-        let keys = Tensor::cat(&[&sort_blocks(&k, &p, size, &cx.mask)?, &k], 1)?;
-        let values = Tensor::cat(&[&sort_blocks(&v, &p, size, &cx.mask)?, &v], 1)?;
+        let kv = Tensor::cat(&[&sort_blocks(&own, 2, &p, size, &cx.mask)?, &own], 1)?;
         // A sorted key counts by its share of tokens: its logarithm is added to the scores.
         let share = shares(&p, size, &cx.mask)?.log()?.reshape((b, h, places))?.transpose(1, 2)?;
         let terms = share.contiguous()?.pad_with_zeros(1, 0, n)?;
@@ -185,7 +183,7 @@ impl Attention for Sinkhorn {
         let row = |i: usize| [&vec![true; places], cx.mask.row(i)].concat();
         let keys_mask = Mask::new((0..b).flat_map(row).collect(), b, places + n)?;
         let how = Attend { keys: keys_mask, ..self.heads.how(self.blocks(n), cx) };
-        let o = attention_with(Some((&q, &keys)), &values, (Extra::Keys, &terms), &how)?;
+        let o = attention_kv(&q, &kv, Some((Extra::Keys, &terms)), &how)?;
         self.heads.projections.merge(&o)
     }
 

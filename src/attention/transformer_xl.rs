@@ -18,7 +18,7 @@ use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::{Context, Linear};
 use crate::ops::attention::{Entry, Rule, blocks};
-use crate::ops::{Attend, Blocks, Extra, attention_with};
+use crate::ops::{Attend, Blocks, Extra, attention_kv, linear};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Init, VarBuilder};
 use serde::{Deserialize, Serialize};
@@ -141,14 +141,13 @@ pub(super) fn signed_sinusoid(
 impl Attention for TransformerXl {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
         let projections = &self.heads.projections;
-        let (q, k, v) = projections.split(x)?;
-        let past = x.detach();
-        let k = Tensor::cat(&[k, projections.keys(&past)?], 1)?;
-        let v = Tensor::cat(&[v, projections.values(&past)?], 1)?;
-        let q = q.broadcast_add(&self.biases[0])?;
+        // The bias of all queries is that of their projection.
+        let q = linear(x, projections.query()?, Some(&self.biases[0]))?;
+        let own = projections.keys_and_values(x)?;
+        let kv = Tensor::cat(&[&own, &projections.keys_and_values(&x.detach())?], 1)?;
         let how = Attend { keys: cx.mask.twice()?, ..self.heads.how(self.blocks(cx.mask.n()), cx) };
         let extra = (Extra::Distances { zero: self.segment - 1 }, &self.positions(x)?);
-        projections.merge(&attention_with(Some((&q, &k)), &v, extra, &how)?)
+        projections.merge(&attention_kv(&q, &kv, Some(extra), &how)?)
     }
 
     fn cost(&self, n: usize) -> Cost {

@@ -6,7 +6,8 @@
 //! it had seven.
 
 use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, fused, gemm, product, read, to_storage, with_real,
+    Mat, MatMut, Real, contiguous, dtype, filled, fused, gemm, product, product_in, read,
+    to_storage, with_real, zeros,
 };
 use super::dropout::Dropout;
 use super::gelu::{self, Masked};
@@ -15,6 +16,7 @@ use super::linear::add_column_sums;
 use super::{add_dropout, dropout, layer_norm, linear};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 use std::sync::Mutex;
 
 /// Weights of a feed-forward layer of width d and hidden width m.
@@ -106,35 +108,38 @@ impl Fused {
     fn forward<T: Real>(&self, x: &[T], p: &[T], each: usize) -> (Vec<T>, Vec<T>) {
         let (d, m, w) = (self.d, self.m, self.weights(p));
         let rows = x.len() / d;
-        let mut hidden = vec![T::ZERO; rows * m];
-        let mut y = vec![T::ZERO; x.len()];
-        let (mut normed, mut active) = (Vec::new(), Vec::new());
         let (inner, outer) = (Masked::new(self.drop.0, each, m), Masked::new(self.drop.1, each, d));
+        let (mut normed, mut active) = (Vec::new(), Vec::new());
         let size = slab(m);
-        let slabs = y.chunks_mut(size * d).zip(hidden.chunks_mut(size * m)).zip(x.chunks(size * d));
-        for (i, ((y, hidden), x)) in slabs.enumerate() {
-            let (count, first) = (x.len() / d, i * size);
-            self.normed(x, &w, &mut normed);
-            let up = Mat::rows(w.up.0, m, d, d).t();
-            product(hidden, T::ONE, Mat::rows(&normed, count, d, d), up);
-            active.resize(count * m, T::ZERO);
-            let blocks = active.par_chunks_mut(ROWS * m).zip(hidden.par_chunks_mut(ROWS * m));
-            blocks.enumerate().for_each(|(block, (active, hidden))| {
-                let rows = active.chunks_exact_mut(m).zip(hidden.chunks_exact_mut(m));
-                for (r, (a, h)) in rows.enumerate() {
-                    inner.gelu(first + block * ROWS + r, (a, h), w.up.1);
-                }
-            });
-            let down = Mat::rows(w.down.0, d, m, m).t();
-            product(y, T::ONE, Mat::rows(&active, count, m, m), down);
-            let blocks = y.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).enumerate();
-            blocks.for_each(|(block, (y, x))| {
-                for (r, (y, x)) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
-                    let x = self.residual.then_some(x);
-                    outer.finish(first + block * ROWS + r, y, w.down.1, x);
-                }
-            });
-        }
+        let mut y = zeros(x.len());
+        let slabs = y.chunks_mut(size * d).zip(x.chunks(size * d)).enumerate();
+        let work = |hidden: &mut [MaybeUninit<T>]| {
+            for ((i, (y, x)), hidden) in slabs.zip(hidden.chunks_mut(size * m)) {
+                let (count, first) = (x.len() / d, i * size);
+                self.normed(x, &w, &mut normed);
+                let up = Mat::rows(w.up.0, m, d, d).t();
+                let hidden = product_in(hidden, T::ONE, Mat::rows(&normed, count, d, d), up);
+                active.resize(count * m, T::ZERO);
+                let blocks = active.par_chunks_mut(ROWS * m).zip(hidden.par_chunks_mut(ROWS * m));
+                blocks.enumerate().for_each(|(block, (active, hidden))| {
+                    let rows = active.chunks_exact_mut(m).zip(hidden.chunks_exact_mut(m));
+                    for (r, (a, h)) in rows.enumerate() {
+                        inner.gelu(first + block * ROWS + r, (a, h), w.up.1);
+                    }
+                });
+                let down = Mat::rows(w.down.0, d, m, m).t();
+                product(y, T::ONE, Mat::rows(&active, count, m, m), down);
+                let blocks = y.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).enumerate();
+                blocks.for_each(|(block, (y, x))| {
+                    for (r, (y, x)) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
+                        let x = self.residual.then_some(x);
+                        outer.finish(first + block * ROWS + r, y, w.down.1, x);
+                    }
+                });
+            }
+        };
+        // SAFETY: the slabs are all of the hidden layer, each written by its product.
+        let hidden = unsafe { filled(rows * m, work) };
         (y, hidden)
     }
 
@@ -153,7 +158,7 @@ impl Fused {
         let (up_w, rest) = rest.split_at_mut(m * d);
         let (up_b, rest) = rest.split_at_mut(m);
         let (down_w, down_b) = rest.split_at_mut(d * m);
-        let mut dx = vec![T::ZERO; x.len()];
+        let mut dx = zeros(x.len());
         let (mut normed, mut active, mut da, mut dropped) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (inner, outer) = (Masked::new(self.drop.0, each, m), Masked::new(self.drop.1, each, d));

@@ -8,7 +8,8 @@
 
 use super::attention::Joined;
 use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, fused, gemm, product, read, to_storage, with_real,
+    Mat, MatMut, Real, contiguous, dtype, fused, gemm, product, product_of, read, to_storage,
+    with_real, zeros,
 };
 use super::gelu::Masked;
 use super::kernel;
@@ -152,7 +153,7 @@ impl Fused {
 
     fn normed<T: Real>(&self, x: &[T], p: &[T]) -> Vec<T> {
         let [w, b, ..] = self.weights(p);
-        let mut normed = vec![T::ZERO; x.len()];
+        let mut normed = zeros(x.len());
         let blocks = normed.par_chunks_mut(ROWS * self.d).zip(x.par_chunks(ROWS * self.d));
         blocks.for_each(|(normed, x)| norm_rows(x, w, b, self.eps, normed));
         normed
@@ -166,10 +167,9 @@ impl Fused {
     ) -> Result<(Vec<T>, Kept<Vec<T>>)> {
         let (d, a, rows) = (self.d, self.a, b * n);
         let [_, _, into, out] = self.weights(p);
-        let mut qkv = vec![T::ZERO; rows * 3 * a];
         let normed = self.normed(x, p);
         let into = Mat::rows(into, 3 * a, d, d).t();
-        product(&mut qkv, T::ONE, Mat::rows(&normed, rows, d, d), into);
+        let qkv = product_of(T::ONE, Mat::rows(&normed, rows, d, d), into);
         // Its room is the output's now.
         let mut y = normed;
         let (mixed, lse) = self.mixing.forward(&qkv, (b, n, a))?;
@@ -213,8 +213,7 @@ impl Fused {
         let e = Mat::rows(dropped.as_deref().unwrap_or(g), rows, d, d);
         let mixed = Mat::rows(&kept.mixed, rows, a, a);
         gemm(&mut MatMut::rows(out_w, d, a, a), false, T::ONE, e.t(), mixed, true);
-        let mut dm = vec![T::ZERO; rows * a];
-        product(&mut dm, T::ONE, e, Mat::rows(out, d, a, a));
+        let dm = product_of(T::ONE, e, Mat::rows(out, d, a, a));
         drop(dropped);
         let dqkv = self.mixing.backward(&kept.qkv, (&kept.mixed, &kept.lse), &dm, (b, n, a))?;
         drop((kept, dm));

@@ -4,7 +4,7 @@
 //! Candle's own `layer_norm` has no backward pass; this one has. Mean and reciprocal
 //! deviation are recomputed in the backward pass rather than kept.
 
-use super::cpu::{Real, contiguous, dtype, fused, read, simd, to_storage, with_real};
+use super::cpu::{Real, contiguous, dtype, fused, read, simd, to_storage, with_real, zeros};
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -147,7 +147,7 @@ pub(super) fn norm_backward<T: Real>(
 impl Fused {
     fn forward<T: Real>(&self, x: &[T], w: &[T], b: &[T]) -> Vec<T> {
         let d = w.len();
-        let mut y = vec![T::ZERO; x.len()];
+        let mut y = zeros(x.len());
         let blocks = y.par_chunks_mut(d * BLOCK).zip(x.par_chunks(d * BLOCK));
         blocks.for_each(|(y, x)| norm_rows(x, w, b, self.eps, y));
         y

@@ -4,7 +4,8 @@
 //! backward.
 
 use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, fused, gemm, product, read, simd, to_storage, with_real,
+    Mat, MatMut, Real, contiguous, dtype, fused, gemm, product_of, read, simd, to_storage,
+    with_real,
 };
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -44,9 +45,8 @@ struct Fused;
 impl Fused {
     fn forward<T: Real>(x: &[T], w: &[T], b: Option<&[T]>, rows: usize, out: usize) -> Vec<T> {
         let inner = w.len() / out.max(1);
-        let mut y = vec![T::ZERO; rows * out];
         let (x, w) = (Mat::rows(x, rows, inner, inner), Mat::rows(w, out, inner, inner));
-        product(&mut y, T::ONE, x, w.t());
+        let mut y = product_of(T::ONE, x, w.t());
         if let Some(b) = b {
             y.par_chunks_mut(out * 64).for_each(|chunk| {
                 for row in chunk.chunks_exact_mut(out) {
@@ -93,8 +93,7 @@ impl Fused {
             let (xs, ws, gs) = (hx.slice::<T>()?, hw.slice::<T>()?, hg.slice::<T>()?);
             let (mx, mw) = (Mat::rows(xs, rows, inner, inner), Mat::rows(ws, out, inner, inner));
             let mg = Mat::rows(gs, rows, out, out);
-            let mut dx = vec![T::ZERO; rows * inner];
-            product(&mut dx, T::ONE, mg, mw);
+            let dx = product_of(T::ONE, mg, mw);
             let mut dw = vec![T::ZERO; out * inner];
             gemm(&mut MatMut::rows(&mut dw, out, inner, inner), false, T::ONE, mg.t(), mx, true);
             let db = with_bias.then(|| {

@@ -2,7 +2,9 @@
 //! positions i (Wang et al. 2020, equation 7, where w is E or F).
 
 use super::Mask;
-use super::cpu::{Mat, Real, Shared, contiguous, dtype, fused, gemm, read, to_storage, with_real};
+use super::cpu::{
+    Mat, Real, Shared, contiguous, dtype, fused, gemm, read, to_storage, with_real, zeros,
+};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -84,7 +86,7 @@ impl Fused {
         (x, w, g): (&[T], &[T], &[T]),
         (d, k): (usize, usize),
     ) -> (Vec<T>, Vec<T>) {
-        let (mut dx, mut dw) = (vec![T::ZERO; x.len()], vec![T::ZERO; w.len()]);
+        let (mut dx, mut dw) = (zeros(x.len()), zeros(w.len()));
         let n = self.mask.n();
         let (dxs, dws) = (Shared::new(&mut dx), Shared::new(&mut dw));
         let starts: Vec<usize> = (0..n).step_by(BLOCK).collect();

@@ -25,7 +25,9 @@ pub mod profile;
 mod recorder;
 pub mod sort;
 
-pub use attention::{Attend, Blocks, Extra, attention, attention_joined, attention_with};
+pub use attention::{
+    Attend, Blocks, Extra, attention, attention_joined, attention_kv, attention_with,
+};
 pub use cpu::composed;
 pub use dropout::{Dropout, add_dropout, dropout};
 pub use embedding::{Ids, embed, sinusoid};

@@ -6,7 +6,7 @@
 
 use super::Mask;
 use super::cpu::{
-    Mat, MatMut, Real, Shared, contiguous, dtype, fused, gemm, read, to_storage, with_real,
+    Mat, MatMut, Real, Shared, contiguous, dtype, fused, gemm, read, to_storage, with_real, zeros,
 };
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -14,30 +14,39 @@ use rayon::prelude::*;
 /// The least share: its square must be a number in f32, since it divides the slope.
 const LEAST: f64 = 1e-15;
 
-/// `x` [b, n, heads * w] and `p` [b, heads, nb, nb], blocks of `size` -> [b, nb * size,
-/// heads * w].
-pub fn sort_blocks(x: &Tensor, p: &Tensor, size: usize, mask: &Mask) -> Result<Tensor> {
+/// `x` [b, n, parts * heads * w] and `p` [b, heads, nb, nb], blocks of `size` -> [b, nb * size,
+/// parts * heads * w]: keys and values, say, are two parts whose heads are sorted alike.
+pub fn sort_blocks(
+    x: &Tensor,
+    parts: usize,
+    p: &Tensor,
+    size: usize,
+    mask: &Mask,
+) -> Result<Tensor> {
     let ((b, n, a), (pb, h, nb, other)) = (x.dims3()?, p.dims4()?);
-    let fits = (pb, other, mask.batch(), mask.n()) == (b, nb, b, n) && h > 0 && a % h == 0;
+    let columns = parts * h;
+    let fits = (pb, other, mask.batch(), mask.n()) == (b, nb, b, n);
+    let fits = fits && columns > 0 && a % columns == 0;
     if !fits || size == 0 || n.div_ceil(size) != nb {
         bail!("sort_blocks: x {:?}, p {:?}, blocks of {size}", x.shape(), p.shape());
     }
     if fused(x) {
-        x.contiguous()?.apply_op2(&p.contiguous()?, Fused { size, mask: mask.clone() })
+        x.contiguous()?.apply_op2(&p.contiguous()?, Fused { parts, size, mask: mask.clone() })
     } else {
-        reference(x, p, size, mask)
+        reference(x, parts, p, size, mask)
     }
 }
 
 /// The same, composed of Candle's ops.
-pub fn reference(x: &Tensor, p: &Tensor, size: usize, mask: &Mask) -> Result<Tensor> {
+pub fn reference(x: &Tensor, parts: usize, p: &Tensor, size: usize, mask: &Mask) -> Result<Tensor> {
+    let p = Tensor::cat(&vec![p; parts], 1)?;
     let ((b, _, a), (_, h, nb, _)) = (x.dims3()?, p.dims4()?);
     let w = a / h;
     let real = mask.tensor(x.dtype(), x.device())?.unsqueeze(2)?;
     let x = x.broadcast_mul(&real)?.pad_with_zeros(1, 0, nb * size - mask.n())?;
     let x = x.reshape((b, nb, size, h, w))?.permute((0, 3, 1, 2, 4))?;
     let mixed = p.matmul(&x.reshape((b, h, nb, size * w))?)?.reshape((b, h, nb, size, w))?;
-    let mixed = mixed.broadcast_div(&shares(p, size, mask)?.unsqueeze(4)?)?;
+    let mixed = mixed.broadcast_div(&shares(&p, size, mask)?.unsqueeze(4)?)?;
     mixed.permute((0, 2, 3, 1, 4))?.reshape((b, nb * size, a))
 }
 
@@ -50,14 +59,16 @@ pub fn shares(p: &Tensor, size: usize, mask: &Mask) -> Result<Tensor> {
 }
 
 struct Fused {
+    parts: usize,
     size: usize,
     mask: Mask,
 }
 
-/// Sizes of one call: examples, heads, their width, blocks.
+/// Sizes of one call: examples, heads of P, those of x, their width, blocks.
 #[derive(Clone, Copy)]
 struct Dims {
     b: usize,
+    sorts: usize,
     h: usize,
     w: usize,
     nb: usize,
@@ -76,7 +87,8 @@ struct Scratch<T> {
 
 impl Fused {
     fn dims(&self, x: &[usize], p: &[usize]) -> Dims {
-        Dims { b: x[0], h: p[1], w: x[2] / p[1], nb: p[2] }
+        let h = self.parts * p[1];
+        Dims { b: x[0], sorts: p[1], h, w: x[2] / h, nb: p[2] }
     }
 
     /// Fills `x` and `real`, then `share` and the mixture `y`, not divided, of one head.
@@ -98,7 +110,7 @@ impl Fused {
             rows[i * w..][..w].copy_from_slice(&x[((b * n + i) * h + head) * w..][..w]);
             real[i] = T::ONE;
         }
-        let p = Mat::rows(&p[(b * h + head) * nb * nb..], nb, nb, nb);
+        let p = Mat::rows(&p[(b * d.sorts + head % d.sorts) * nb * nb..], nb, nb, nb);
         for (to, from, columns) in [(y, &*rows, size * w), (share, &*real, size)] {
             to.resize(nb * columns, T::ZERO);
             let out = &mut MatMut::rows(to, nb, columns, columns);
@@ -108,21 +120,24 @@ impl Fused {
         scratch.share.iter_mut().for_each(|s| *s = s.larger(least));
     }
 
+    /// An example and a head of P, and through it of each part.
     fn work(d: Dims) -> Vec<(usize, usize)> {
-        (0..d.b).flat_map(|b| (0..d.h).map(move |h| (b, h))).collect()
+        (0..d.b).flat_map(|b| (0..d.sorts).map(move |h| (b, h))).collect()
     }
 
     fn forward<T: Real>(&self, x: &[T], p: &[T], d: Dims) -> Vec<T> {
-        let Dims { b, h, w, nb } = d;
+        let Dims { b, h, w, nb, sorts } = d;
         let places = nb * self.size;
-        let mut out = vec![T::ZERO; b * places * h * w];
+        let mut out = zeros(b * places * h * w);
         let outs = Shared::new(&mut out);
-        Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, head)| {
-            self.mix(scratch, (x, p), d, (b, head));
-            // SAFETY: the task owns this head of its example.
-            let mut to = unsafe { outs.view((b * places * h + head) * w, places, w, h * w) };
-            for (i, (y, &share)) in scratch.y.chunks_exact(w).zip(&scratch.share).enumerate() {
-                to.row_mut(i).iter_mut().zip(y).for_each(|(to, &y)| *to = y / share);
+        Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, sort)| {
+            for head in (sort..h).step_by(sorts) {
+                self.mix(scratch, (x, p), d, (b, head));
+                // SAFETY: the task owns these heads of its example.
+                let mut to = unsafe { outs.view((b * places * h + head) * w, places, w, h * w) };
+                for (i, (y, &share)) in scratch.y.chunks_exact(w).zip(&scratch.share).enumerate() {
+                    to.row_mut(i).iter_mut().zip(y).for_each(|(to, &y)| *to = y / share);
+                }
             }
         });
         out
@@ -133,36 +148,39 @@ impl Fused {
     fn backward<T: Real>(&self, (x, p, g): (&[T], &[T], &[T]), d: Dims) -> (Vec<T>, Vec<T>) {
         let Dims { h, w, nb, .. } = d;
         let (size, n, places) = (self.size, self.mask.n(), nb * self.size);
-        let (mut dx, mut dp) = (vec![T::ZERO; x.len()], vec![T::ZERO; p.len()]);
+        let (mut dx, mut dp) = (zeros(x.len()), zeros(p.len()));
         let (dxs, dps) = (Shared::new(&mut dx), Shared::new(&mut dp));
-        Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, head)| {
-            self.mix(scratch, (x, p), d, (b, head));
-            let Scratch { x: rows, real, y, share, dx } = scratch;
-            let g = &g[(b * places * h + head) * w..];
-            // e takes the place of y, the share's slope that of the share.
-            for (i, (y, share)) in y.chunks_exact_mut(w).zip(share.iter_mut()).enumerate() {
-                let inverse = T::ONE / *share;
-                let mut dot = T::ZERO;
-                for (y, &g) in y.iter_mut().zip(&g[i * h * w..][..w]) {
-                    let e = g * inverse;
-                    dot += e * *y;
-                    *y = e;
-                }
-                *share = if *share > T::of(LEAST) { -dot * inverse } else { T::ZERO };
-            }
-            let (columns, start) = (size * w, (b * h + head) * nb * nb);
-            let (e, s) = (Mat::rows(y, nb, columns, columns), Mat::rows(share, nb, size, size));
-            // SAFETY: the task owns this head of its example.
+        Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, sort)| {
+            let start = (b * d.sorts + sort) * nb * nb;
+            // SAFETY: the task owns this P.
             let mut dp = unsafe { dps.view(start, nb, nb, nb) };
-            gemm(&mut dp, false, T::ONE, e, Mat::rows(rows, nb, columns, columns).t(), false);
-            gemm(&mut dp, true, T::ONE, s, Mat::rows(real, nb, size, size).t(), false);
-            dx.resize(nb * columns, T::ZERO);
-            let p = Mat::rows(&p[start..], nb, nb, nb).t();
-            gemm(&mut MatMut::rows(dx, nb, columns, columns), false, T::ONE, p, e, false);
-            // SAFETY: as above.
-            let mut to = unsafe { dxs.view((b * n * h + head) * w, n, w, h * w) };
-            for (i, _) in self.mask.row(b).iter().enumerate().filter(|(_, valid)| **valid) {
-                to.row_mut(i).copy_from_slice(&dx[i * w..][..w]);
+            for head in (sort..h).step_by(d.sorts) {
+                self.mix(scratch, (x, p), d, (b, head));
+                let Scratch { x: rows, real, y, share, dx } = scratch;
+                let g = &g[(b * places * h + head) * w..];
+                // e takes the place of y, the share's slope that of the share.
+                for (i, (y, share)) in y.chunks_exact_mut(w).zip(share.iter_mut()).enumerate() {
+                    let inverse = T::ONE / *share;
+                    let mut dot = T::ZERO;
+                    for (y, &g) in y.iter_mut().zip(&g[i * h * w..][..w]) {
+                        let e = g * inverse;
+                        dot += e * *y;
+                        *y = e;
+                    }
+                    *share = if *share > T::of(LEAST) { -dot * inverse } else { T::ZERO };
+                }
+                let columns = size * w;
+                let (e, s) = (Mat::rows(y, nb, columns, columns), Mat::rows(share, nb, size, size));
+                gemm(&mut dp, true, T::ONE, e, Mat::rows(rows, nb, columns, columns).t(), false);
+                gemm(&mut dp, true, T::ONE, s, Mat::rows(real, nb, size, size).t(), false);
+                dx.resize(nb * columns, T::ZERO);
+                let p = Mat::rows(&p[start..], nb, nb, nb).t();
+                gemm(&mut MatMut::rows(dx, nb, columns, columns), false, T::ONE, p, e, false);
+                // SAFETY: the task owns this head of its example.
+                let mut to = unsafe { dxs.view((b * n * h + head) * w, n, w, h * w) };
+                for (i, _) in self.mask.row(b).iter().enumerate().filter(|(_, valid)| **valid) {
+                    to.row_mut(i).copy_from_slice(&dx[i * w..][..w]);
+                }
             }
         });
         (dx, dp)

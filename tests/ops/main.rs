@@ -157,9 +157,13 @@ fn mix() {
 fn sort_of_blocks() {
     // Blocks of 4 of 14 positions, the last one short; P has no zeros and no fixed sums.
     let p = random(&[3, 2, 4, 4], 2).exp().unwrap();
-    let inputs = [random(&[3, 14, 10], 1), p];
-    let fused = |t: &[Tensor]| ops::sort_blocks(&t[0], &t[1], 4, &masks(14));
-    check("sort", &inputs, &fused, &|t| ops::sort::reference(&t[0], &t[1], 4, &masks(14)));
+    let inputs = [random(&[3, 14, 12], 1), p];
+    for parts in [1, 2] {
+        let fused = |t: &[Tensor]| ops::sort_blocks(&t[0], parts, &t[1], 4, &masks(14));
+        check("sort", &inputs, &fused, &|t| {
+            ops::sort::reference(&t[0], parts, &t[1], 4, &masks(14))
+        });
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::Attend;
 use super::operands::{Field, Head, Slope};
 use super::tiles::{Operands, Tile};
-use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, simd};
+use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, simd, zeros};
 use rayon::prelude::*;
 
 /// Buffers of one thread.
@@ -22,7 +22,7 @@ pub(super) struct Scratch<T> {
 /// without keys, which gives weights of zero in the backward pass.
 pub(super) fn forward<T: Real>(how: &Attend, x: &Operands<'_, T>) -> (Vec<T>, Vec<f64>) {
     let d = x.d;
-    let mut out = vec![T::ZERO; d.b * d.n * d.h * d.dv];
+    let mut out = zeros(d.b * d.n * d.h * d.dv);
     let mut lse = vec![f64::NEG_INFINITY; d.b * d.h * d.n];
     let heads: Vec<Head> = (0..d.b).flat_map(|b| (0..d.h).map(move |h| (b, h))).collect();
     for round in 0..how.blocks.rounds() {

@@ -6,7 +6,7 @@ use super::forward::forward;
 use super::operands::{Dims, Field, Operand, Slope};
 use super::tiles::Operands;
 use super::{Attend, Given};
-use crate::ops::cpu::{Real, Shared, contiguous, dtype, read, to_storage, with_real};
+use crate::ops::cpu::{Real, Shared, contiguous, dtype, read, to_storage, with_real, zeros};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
 };
@@ -30,38 +30,57 @@ struct Fields {
     extra: Option<(Extra, usize, Field)>,
 }
 
+fn op(how: &Attend, fields: Fields) -> Fused {
+    Fused { how: how.clone(), fields, lse: OnceLock::new() }
+}
+
+/// Where the extra operand of a call is, as its operand number `at`.
+fn extra_at((kind, x): (Extra, &Tensor), at: usize, heads: usize) -> (Extra, usize, Field) {
+    let (examples, n, row) = (x.dims()[0], x.dims()[1], x.dims()[2]);
+    (kind, at, Field::new(0, row / heads, row, n, examples))
+}
+
 pub(super) fn fused(x: &Given, how: &Attend) -> Result<Tensor> {
     let (b, m, av) = x.v.dims3()?;
-    let h = how.heads;
-    let d = Dims { b, n: how.mask.n(), h, dv: av / h };
-    let ak = x.dot.map_or(0, |(q, _)| q.dims()[2]);
-    let field = |start, width, row, n, examples| Field::new(start, width / h, row, n, examples);
-    let extra = |at| {
-        x.extra.map(|(kind, x)| {
-            let (examples, n, row) = (x.dims()[0], x.dims()[1], x.dims()[2]);
-            (kind, at, field(0, row, row, n, examples))
-        })
-    };
-    let op = |fields| Fused { how: how.clone(), fields, lse: OnceLock::new() };
-    let q = (0, field(0, ak, ak, d.n, b));
+    let (h, n) = (how.heads, how.mask.n());
+    let d = Dims { b, n, h, dv: av / h };
+    let v = |at| (at, Field::new(0, av / h, av, m, b));
     match (x.dot, x.extra) {
-        (Some((q_, k)), None) => {
-            let (k_, v) = ((1, field(0, ak, ak, m, b)), (2, field(0, av, av, m, b)));
-            let fields = Fields { d, dot: Some([q, k_]), v, extra: None };
-            q_.contiguous()?.apply_op3(&k.contiguous()?, &x.v.contiguous()?, op(fields))
+        (Some((q, k)), None) => {
+            let ak = q.dim(2)?;
+            let dot = [(0, n), (1, m)].map(|(at, n)| (at, Field::new(0, ak / h, ak, n, b)));
+            let fields = Fields { d, dot: Some(dot), v: v(2), extra: None };
+            q.contiguous()?.apply_op3(&k.contiguous()?, &x.v.contiguous()?, op(how, fields))
         }
-        (Some((q_, k)), Some((_, extra_))) => {
-            let row = ak + av;
-            let (k_, v) = ((1, field(0, ak, row, m, b)), (1, field(ak, av, row, m, b)));
-            let fields = Fields { d, dot: Some([q, k_]), v, extra: extra(2) };
-            let both = Tensor::cat(&[k, x.v], 2)?;
-            q_.contiguous()?.apply_op3(&both, &extra_.contiguous()?, op(fields))
-        }
-        (None, Some((_, extra_))) => {
-            let fields = Fields { d, dot: None, v: (0, field(0, av, av, m, b)), extra: extra(1) };
-            x.v.contiguous()?.apply_op2(&extra_.contiguous()?, op(fields))
+        (Some((q, k)), extra) => side_by_side(q, &Tensor::cat(&[k, x.v], 2)?, extra, how),
+        (None, Some(extra)) => {
+            let fields = Fields { d, dot: None, v: v(0), extra: Some(extra_at(extra, 1, h)) };
+            x.v.contiguous()?.apply_op2(&extra.1.contiguous()?, op(how, fields))
         }
         (None, None) => bail!("attention: scores of nothing"),
+    }
+}
+
+/// Keys and values in one operand `kv`, keys as wide as the queries.
+pub(super) fn side_by_side(
+    q: &Tensor,
+    kv: &Tensor,
+    extra: Option<(Extra, &Tensor)>,
+    how: &Attend,
+) -> Result<Tensor> {
+    let ((b, n, ak), (_, m, row), h) = (q.dims3()?, kv.dims3()?, how.heads);
+    let av = row - ak;
+    let k = Field::new(0, ak / h, row, m, b);
+    let fields = Fields {
+        d: Dims { b, n, h, dv: av / h },
+        dot: Some([(0, Field::new(0, ak / h, ak, n, b)), (1, k)]),
+        v: (1, Field::new(ak, av / h, row, m, b)),
+        extra: extra.map(|extra| extra_at(extra, 2, h)),
+    };
+    let (q, kv) = (q.contiguous()?, kv.contiguous()?);
+    match extra {
+        Some((_, extra)) => q.apply_op3(&kv, &extra.contiguous()?, op(how, fields)),
+        None => q.apply_op2(&kv, op(how, fields)),
     }
 }
 
@@ -137,11 +156,11 @@ impl Fused {
         let out = Field::new(0, d.dv, d.h * d.dv, d.n, d.b);
         let y =
             Output { o: Operand { data: o, field: out }, g: Operand { data: g, field: out }, lse };
-        let mut grads: Vec<Vec<T>> = data.iter().map(|x| vec![T::ZERO; x.len()]).collect();
+        let mut grads: Vec<Vec<T>> = data.iter().map(|x| zeros(x.len())).collect();
         // Every task adds to the distances of its example, which are summed at the end.
         let apart = extra.filter(|(kind, ..)| matches!(kind, Extra::Distances { .. }));
         if let Some((_, at, _)) = apart {
-            grads[at] = vec![T::ZERO; data[at].len() * d.b];
+            grads[at] = zeros(data[at].len() * d.b);
         }
         let shared: Vec<Shared<T>> = grads.iter_mut().map(|x| Shared::new(x)).collect();
         let slope = |(at, field): (usize, Field)| Slope { data: &shared[at], field };

@@ -58,6 +58,30 @@ struct Given<'a> {
     extra: Option<(Extra, &'a Tensor)>,
 }
 
+/// `q` [b, n, heads * width] and `kv` [b, m, 2 heads * width], keys and values side by side,
+/// with an extra term in the scores or without -> [b, n, heads * width].
+pub fn attention_kv(
+    q: &Tensor,
+    kv: &Tensor,
+    extra: Option<(Extra, &Tensor)>,
+    how: &Attend,
+) -> Result<Tensor> {
+    let (_, _, a) = q.dims3()?;
+    if kv.dims3()?.2 != 2 * a {
+        bail!("attention: q {:?}, keys and values {:?}", q.shape(), kv.shape());
+    }
+    let part = |i: usize| kv.narrow(2, i * a, a);
+    // Views, for the sizes alone where the op takes both in one.
+    let (k, v) = (part(0)?, part(1)?);
+    let given = Given { dot: Some((q, &k)), v: &v, extra };
+    check(&given, how)?;
+    if fits(kv) {
+        return fused::side_by_side(q, kv, extra, how);
+    }
+    let (k, v) = (k.contiguous()?, v.contiguous()?);
+    reference::composed(&Given { dot: Some((q, &k)), v: &v, extra }, how)
+}
+
 /// `qkv` [b, n, 3 heads * width], queries, keys and values of the same positions side by side
 /// -> [b, n, heads * width].
 pub fn attention_joined(qkv: &Tensor, how: &Attend) -> Result<Tensor> {

@@ -2,7 +2,7 @@
 
 use super::extra::{Offsets, Terms};
 use super::operands::{Dims, Head, Operand, Places, Slope};
-use super::pattern::{LAST_RESORT, Part, Rule};
+use super::pattern::{LAST_RESORT, Part, Rule, Span};
 use super::{Attend, Order};
 use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, simd};
 use crate::random::bits;
@@ -220,24 +220,36 @@ impl<'a> Tile<'a> {
             let base = ((head.1 * n + self.rows.position(r)) * m) as u32;
             for Columns { at, places, .. } in &self.columns {
                 let part = &mut row[*at..][..places.len()];
-                let (start, step) = (places.span.start as u32, places.span.step as u32);
+                let Span { start, len, step } = places.span;
                 match places.order {
                     None => simd(
                         #[inline(always)]
                         || {
                             for (c, p) in part.iter_mut().enumerate() {
-                                let j = start.wrapping_add((c as u32).wrapping_mul(step));
+                                let j = (start as u32).wrapping_add((c * step) as u32);
                                 let keep = bits(lanes, base.wrapping_add(j)) >= threshold;
                                 *p = if keep { *p * scale } else { T::ZERO };
                             }
                         },
                     ),
-                    Some(_) => {
-                        for (c, p) in part.iter_mut().enumerate() {
-                            let j = places.position(c) as u32;
-                            let keep = bits(lanes, base.wrapping_add(j)) >= threshold;
-                            *p = if keep { *p * scale } else { T::ZERO };
-                        }
+                    Some(order) => {
+                        let gaps: Vec<u32>;
+                        let order = match step {
+                            1 => &order[start..start + len],
+                            _ => {
+                                gaps = (0..len).map(|c| places.position(c) as u32).collect();
+                                &gaps
+                            }
+                        };
+                        simd(
+                            #[inline(always)]
+                            || {
+                                for (p, &j) in part.iter_mut().zip(order) {
+                                    let keep = bits(lanes, base.wrapping_add(j)) >= threshold;
+                                    *p = if keep { *p * scale } else { T::ZERO };
+                                }
+                            },
+                        );
                     }
                 }
             }

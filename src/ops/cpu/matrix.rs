@@ -1,10 +1,11 @@
 //! Strided views over slices and their product, checked before the pointers are used.
 
-use super::Real;
+use super::{Real, filled};
 use crate::ops::profile;
 use gemm::Parallelism;
 use rayon::prelude::*;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 /// A read-only `rows x cols` view; element (i, j) is at `i * row + j * col`.
 #[derive(Clone, Copy)]
@@ -84,6 +85,11 @@ impl<'a, T> Shared<'a, T> {
         Self { data: data.as_mut_ptr(), len: data.len(), life: PhantomData }
     }
 
+    /// A buffer that holds nothing yet: views of it may be written, not read.
+    fn unwritten(data: &'a mut [MaybeUninit<T>]) -> Self {
+        Self { data: data.as_mut_ptr().cast(), len: data.len(), life: PhantomData }
+    }
+
     /// # Safety
     /// No element of the view may be in another view that is alive.
     pub(crate) unsafe fn view(
@@ -152,15 +158,49 @@ const ROWS: usize = 256;
 /// Weights are packed for each task, so wide ones are left to the product's own threads, which
 /// share them; narrow ones are faster by rows, one thread each.
 pub(crate) fn product<T: Real>(dst: &mut [T], scale: T, a: Mat<'_, T>, b: Mat<'_, T>) {
-    if a.rows <= ROWS || a.cols * b.cols > 128 * 128 {
-        gemm(&mut MatMut::rows(dst, a.rows, b.cols, b.cols), false, scale, a, b, true);
-        return;
-    }
     assert!(dst.len() == a.rows * b.cols, "product into another shape");
-    dst.par_chunks_mut(ROWS * b.cols.max(1)).enumerate().for_each(|(i, dst)| {
-        let rows = dst.len() / b.cols;
-        let a = a.from_row(i * ROWS, rows);
-        gemm(&mut MatMut::rows(dst, rows, b.cols, b.cols), false, scale, a, b, false);
+    multiply(&Shared::new(dst), scale, a, b);
+}
+
+/// The same into memory that holds nothing yet.
+pub(crate) fn product_in<'d, T: Real>(
+    dst: &'d mut [MaybeUninit<T>],
+    scale: T,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+) -> &'d mut [T] {
+    assert!(dst.len() == a.rows * b.cols, "product into another shape");
+    if a.cols == 0 {
+        dst.fill(MaybeUninit::new(T::ZERO));
+    } else {
+        multiply(&Shared::unwritten(dst), scale, a, b);
+    }
+    // SAFETY: MaybeUninit<T> is laid out as T, and a product that does not add writes every
+    // element.
+    unsafe { &mut *(std::ptr::from_mut(dst) as *mut [T]) }
+}
+
+/// `scale * a b`, without gaps.
+pub(crate) fn product_of<T: Real>(scale: T, a: Mat<'_, T>, b: Mat<'_, T>) -> Vec<T> {
+    // SAFETY: the product is all of the buffer.
+    unsafe {
+        filled(a.rows * b.cols, |out| {
+            product_in(out, scale, a, b);
+        })
+    }
+}
+
+fn multiply<T: Real>(dst: &Shared<'_, T>, scale: T, a: Mat<'_, T>, b: Mat<'_, T>) {
+    if a.rows <= ROWS || a.cols * b.cols > 128 * 128 {
+        // SAFETY: the only view.
+        let mut dst = unsafe { dst.view(0, a.rows, b.cols, b.cols) };
+        return gemm(&mut dst, false, scale, a, b, true);
+    }
+    (0..a.rows.div_ceil(ROWS)).into_par_iter().for_each(|i| {
+        let rows = ROWS.min(a.rows - i * ROWS);
+        // SAFETY: the task owns these rows.
+        let mut dst = unsafe { dst.view(i * ROWS * b.cols, rows, b.cols, b.cols) };
+        gemm(&mut dst, false, scale, a.from_row(i * ROWS, rows), b, false);
     });
 }
 

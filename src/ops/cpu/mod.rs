@@ -11,8 +11,8 @@ mod matrix;
 mod real;
 mod storage;
 
-pub(crate) use fill::filled;
-pub(crate) use matrix::{Mat, MatMut, Shared, gemm, product};
+pub(crate) use fill::{filled, zeros};
+pub(crate) use matrix::{Mat, MatMut, Shared, gemm, product, product_in, product_of};
 pub(crate) use real::{Real, simd};
 pub use storage::composed;
 pub(crate) use storage::{contiguous, dtype, fused, read, to_storage, with_real};

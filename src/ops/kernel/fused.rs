@@ -5,7 +5,7 @@ use super::Kernelised;
 use super::features::{Features, Side};
 use super::maps::{Map, Rows};
 use crate::ops::cpu::{
-    Mat, MatMut, Real, Shared, contiguous, dtype, gemm, read, simd, to_storage, with_real,
+    Mat, MatMut, Real, Shared, contiguous, dtype, gemm, read, simd, to_storage, with_real, zeros,
 };
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -242,7 +242,7 @@ impl Fused {
 
     fn forward<T: Real>(&self, qkv: &[T], d: Dims) -> Result<Vec<T>> {
         let w = self.projection()?;
-        let mut out = vec![T::ZERO; d.b * d.n * d.h * d.w];
+        let mut out = zeros(d.b * d.n * d.h * d.w);
         let outs = Shared::new(&mut out);
         Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, h)| {
             let head = self.head(qkv, &w, d, (b, h));
@@ -256,7 +256,7 @@ impl Fused {
 
     fn backward<T: Real>(&self, qkv: &[T], g: &[T], d: Dims) -> Result<Vec<T>> {
         let w = self.projection()?;
-        let mut grad = vec![T::ZERO; qkv.len()];
+        let mut grad = zeros(qkv.len());
         let outs = Shared::new(&mut grad);
         let row = d.h * d.w;
         Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, h)| {
