@@ -85,9 +85,8 @@ struct Performer {
 impl Performer {
     fn new(build: &Build) -> Result<Self> {
         let options: Options = build.options()?;
-        if options.features == 0 {
-            return Err(build.bad("features", "expected at least 1, got 0"));
-        }
+        // Far more than an estimate needs; features of a head are held while it is computed.
+        build.between("features", options.features, 1, 1 << 16)?;
         let usual = if options.kernel == Kernel::Relu { 1e-3 } else { 1e-6 };
         let eps = options.eps.unwrap_or(usual);
         // Features of exactly zero would leave rows without any weight.

@@ -120,13 +120,13 @@ fn masked<T: Real>(x: &[T], y: Option<&[T]>, examples: usize, drop: Dropout) -> 
                     simd(
                         #[inline(always)]
                         || {
-                            let all = out.iter_mut().zip(x.iter().zip(y)).enumerate();
+                            let all = out.iter_mut().zip(x.iter().zip(y));
                             if drop.p == 0.0 {
-                                for (_, (out, (&x, &y))) in all {
+                                for (out, (&x, &y)) in all {
                                     out.write(if add { y + x } else { x });
                                 }
                             } else {
-                                for (i, (out, (&x, &y))) in all {
+                                for (i, (out, (&x, &y))) in all.enumerate() {
                                     let x = if piece.keeps(i) { x * scale } else { T::ZERO };
                                     out.write(if add { y + x } else { x });
                                 }

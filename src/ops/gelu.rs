@@ -73,14 +73,14 @@ impl Masked {
         simd(
             #[inline(always)]
             || {
-                let all = y.iter_mut().zip(bias.iter().zip(x)).enumerate();
+                let all = y.iter_mut().zip(bias.iter().zip(x));
                 if self.drop.p == 0.0 {
-                    for (_, (y, (&bias, &x))) in all {
+                    for (y, (&bias, &x)) in all {
                         let value = *y + bias;
                         *y = if add { value + x } else { value };
                     }
                 } else {
-                    for (i, (y, (&bias, &x))) in all {
+                    for (i, (y, (&bias, &x))) in all.enumerate() {
                         let value = (*y + bias) * scale;
                         let value = if piece.keeps(i) { value } else { T::ZERO };
                         *y = if add { value + x } else { value };
@@ -96,14 +96,14 @@ impl Masked {
         simd(
             #[inline(always)]
             || {
-                let all = a.iter_mut().zip(h.iter_mut().zip(bias)).enumerate();
+                let all = a.iter_mut().zip(h.iter_mut().zip(bias));
                 if self.drop.p == 0.0 {
-                    for (_, (a, (h, &bias))) in all {
+                    for (a, (h, &bias)) in all {
                         *h += bias;
                         *a = gelu(*h);
                     }
                 } else {
-                    for (i, (a, (h, &bias))) in all {
+                    for (i, (a, (h, &bias))) in all.enumerate() {
                         *h += bias;
                         let value = gelu(*h) * scale;
                         *a = if piece.keeps(i) { value } else { T::ZERO };
@@ -124,14 +124,14 @@ impl Masked {
         simd(
             #[inline(always)]
             || {
-                let all = a.iter_mut().zip(h.iter_mut().zip(da)).enumerate();
+                let all = a.iter_mut().zip(h.iter_mut().zip(da));
                 if self.drop.p == 0.0 {
-                    for (_, (a, (h, &da))) in all {
+                    for (a, (h, &da)) in all {
                         let (value, slope) = gelu_both(*h);
                         (*a, *h) = (value, da * slope);
                     }
                 } else {
-                    for (i, (a, (h, &da))) in all {
+                    for (i, (a, (h, &da))) in all.enumerate() {
                         let (value, slope) = gelu_both(*h);
                         let keep = if piece.keeps(i) { scale } else { T::ZERO };
                         (*a, *h) = (value * keep, da * slope * keep);

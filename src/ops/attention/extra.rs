@@ -69,10 +69,10 @@ impl<'a, T: Real> Terms<'a, T> {
     ) {
         for columns in &tile.columns {
             let (at, keys) = (columns.at, columns.places.len());
-            let rows = s.chunks_exact_mut(tile.keys).map(|row| &mut row[at..][..keys]).enumerate();
+            let rows = s.chunks_exact_mut(tile.keys).map(|row| &mut row[at..][..keys]);
             match self.kind {
                 Extra::Pairs => {
-                    for (r, row) in rows {
+                    for (r, row) in rows.enumerate() {
                         let terms = self.x.row(head, tile.rows.position(r));
                         for (c, s) in row.iter_mut().enumerate() {
                             *s += terms[columns.places.position(c)];
@@ -84,7 +84,7 @@ impl<'a, T: Real> Terms<'a, T> {
                     constants.clear();
                     let term = |c| self.x.row(head, columns.places.position(c))[0];
                     constants.extend((0..keys).map(term));
-                    for (_, row) in rows {
+                    for row in rows {
                         row.iter_mut().zip(&*constants).for_each(|(s, &c)| *s += c);
                     }
                 }
@@ -98,7 +98,7 @@ impl<'a, T: Real> Terms<'a, T> {
                     let constant = |p| T::of(scale) * self.x.row(head, p)[last];
                     constants.clear();
                     constants.extend((met.first..met.first + met.count).map(constant));
-                    for (r, row) in rows {
+                    for (r, row) in rows.enumerate() {
                         let products = &products[r * met.count + r..][..met.keys];
                         let terms = products.iter().zip(&constants[r..][..met.keys]).rev();
                         row.iter_mut().zip(terms).for_each(|(s, (&p, &c))| *s += p + c);
@@ -126,10 +126,10 @@ impl<'a, T: Real> Terms<'a, T> {
     ) {
         for columns in &tile.columns {
             let (at, keys) = (columns.at, columns.places.len());
-            let rows = ds.chunks_exact(tile.keys).map(|row| &row[at..][..keys]).enumerate();
+            let rows = ds.chunks_exact(tile.keys).map(|row| &row[at..][..keys]);
             match self.kind {
                 Extra::Pairs => {
-                    for (r, row) in rows {
+                    for (r, row) in rows.enumerate() {
                         // SAFETY: passed on to the caller.
                         let mut terms = unsafe { dx.row(head, tile.rows.position(r)) };
                         let terms = terms.row_mut(0);
@@ -142,7 +142,7 @@ impl<'a, T: Real> Terms<'a, T> {
                     let sums = &mut offsets.constants;
                     sums.clear();
                     sums.resize(keys, T::ZERO);
-                    for (_, row) in rows {
+                    for row in rows {
                         sums.iter_mut().zip(row).for_each(|(sum, &ds)| *sum += ds);
                     }
                     for (c, &sum) in sums.iter().enumerate() {
@@ -157,7 +157,7 @@ impl<'a, T: Real> Terms<'a, T> {
                     let products = &mut offsets.products;
                     products.clear();
                     products.resize(tile.rows.len() * count, T::ZERO);
-                    for (r, row) in rows {
+                    for (r, row) in rows.enumerate() {
                         let met = &mut products[r * count + r..][..keys];
                         met.iter_mut().rev().zip(row).for_each(|(to, &ds)| *to = ds);
                     }

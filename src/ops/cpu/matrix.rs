@@ -34,7 +34,7 @@ impl<'a, T> Mat<'a, T> {
     }
 
     /// `rows` rows from this one on.
-    fn from_row(self, first: usize, rows: usize) -> Self {
+    fn beginning(self, first: usize, rows: usize) -> Self {
         assert!(first + rows <= self.rows, "rows out of bounds");
         let start = (first * self.row).min(self.data.len());
         Self { data: &self.data[start..], rows, ..self }
@@ -200,7 +200,7 @@ fn multiply<T: Real>(dst: &Shared<'_, T>, scale: T, a: Mat<'_, T>, b: Mat<'_, T>
         let rows = ROWS.min(a.rows - i * ROWS);
         // SAFETY: the task owns these rows.
         let mut dst = unsafe { dst.view(i * ROWS * b.cols, rows, b.cols, b.cols) };
-        gemm(&mut dst, false, scale, a.from_row(i * ROWS, rows), b, false);
+        gemm(&mut dst, false, scale, a.beginning(i * ROWS, rows), b, false);
     });
 }
 

@@ -34,7 +34,7 @@ impl Kernelised {
     /// Whether this is for b examples of n positions and a columns of queries.
     pub(super) fn check(&self, b: usize, n: usize, a: usize) -> Result<()> {
         let mask = (self.mask.batch(), self.mask.n());
-        if self.heads == 0 || a % self.heads != 0 || mask != (b, n) {
+        if self.heads == 0 || !a.is_multiple_of(self.heads) || mask != (b, n) {
             bail!("kernel_attention: [{b}, {n}, {a}], {} heads, mask {mask:?}", self.heads);
         }
         match &self.features {
