@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | unexpected failure |
+//! | 1 | unexpected failure; a run of a sweep failed |
 //! | 2 | usage: a flag, a configuration key or a value is wrong |
 //! | 3 | data missing or corrupt |
 //! | 5 | training diverged (NaN or infinity) |
@@ -46,6 +46,10 @@ pub enum Error {
 
     #[error("cannot {action} {path}: {source}", path = .path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
+
+    /// Some runs of a sweep failed; the others stand.
+    #[error("{failed} of {of} runs failed; the first: {first}")]
+    Cells { failed: usize, of: usize, first: String },
 
     #[error("stopped by signal {0}; give the same command again to continue")]
     Interrupted(i32),
@@ -122,7 +126,7 @@ impl Error {
 
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Tensor(_) => 1,
+            Self::Tensor(_) | Self::Cells { .. } => 1,
             Self::Usage(_) | Self::Config { .. } => 2,
             Self::Data { .. } => 3,
             Self::Diverged { .. } => 5,

@@ -9,6 +9,7 @@ mod out;
 mod report;
 mod run;
 mod show;
+mod sweep;
 
 use crate::attention::Registry;
 use crate::error::Error;
@@ -32,6 +33,8 @@ struct Cli {
 enum Command {
     /// Train and evaluate one model on one task
     Run(run::RunArgs),
+    /// Run a matrix of models, tasks and seeds
+    Sweep(sweep::SweepArgs),
     /// Measure training speed and memory over models and lengths
     Bench(bench::BenchArgs),
     /// Turn the records of runs into tables and charts
@@ -55,6 +58,7 @@ pub fn main(registry: &Registry) -> ExitCode {
     let progress = Progress::new(cli.quiet);
     let result = match &cli.command {
         Command::Run(args) => run::run(args, registry, &progress),
+        Command::Sweep(args) => sweep::run(args, registry, &progress),
         Command::Bench(args) => bench::run(args, registry, &progress),
         Command::Report(args) => report::run(args, &progress),
         Command::Data(args) => data::run(args, &progress),

@@ -175,7 +175,7 @@ fn open_device(name: &str) -> Result<Device> {
 }
 
 /// What a person wants to know first.
-fn summary(record: &Record) -> String {
+pub(super) fn summary(record: &Record) -> String {
     let mut parts = Vec::new();
     match &record.final_metrics {
         Some(metrics) => parts.push(format!(

@@ -11,7 +11,7 @@
 
 use super::difference::differences;
 use super::events::Events;
-use super::load::read_record;
+use super::load::{RECORD_FILE, read_record};
 use super::lock;
 use super::record::Record;
 use crate::atomic::{is_leftover, read_whole, remove_leftovers, write_atomic};
@@ -103,7 +103,7 @@ impl RunFolder {
     }
 
     pub fn write_record(&self, record: &Record) -> Result<()> {
-        let path = self.path.join("record.json");
+        let path = self.path.join(RECORD_FILE);
         let mut text =
             serde_json::to_vec_pretty(record).map_err(std::io::Error::from).at("write", &path)?;
         text.push(b'\n');
@@ -112,7 +112,7 @@ impl RunFolder {
 
     /// `None`: the run has not ended yet.
     pub fn read_record(&self) -> Result<Option<Record>> {
-        let path = self.path.join("record.json");
+        let path = self.path.join(RECORD_FILE);
         path.exists().then(|| read_record(&path)).transpose()
     }
 }

@@ -71,8 +71,8 @@ pub fn load(dirs: &[PathBuf]) -> Result<Loaded> {
 
 fn visit(entry: &DirEntry, seen: &mut BTreeSet<PathBuf>, loaded: &mut Loaded) {
     let (path, folder) = (entry.path(), entry.path().parent().unwrap_or(Path::new("")));
-    let is_record = entry.file_name() == "record.json" || entry.depth() == 0;
-    let is_config = entry.file_name() == "config.json" && !folder.join("record.json").exists();
+    let is_record = entry.file_name() == RECORD_FILE || entry.depth() == 0;
+    let is_config = entry.file_name() == "config.json" && !folder.join(RECORD_FILE).exists();
     if entry.file_type().is_dir() || !(is_record || is_config) {
         return;
     }
@@ -130,6 +130,9 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     }
     fs::read(path).map_err(|error| refuse(error.to_string()))
 }
+
+/// The record's file in its run folder.
+pub const RECORD_FILE: &str = "record.json";
 
 /// Reads one record, and refuses one of a newer version or with an impossible accuracy.
 pub fn read_record(path: &Path) -> Result<Record> {
