@@ -2,7 +2,7 @@
 
 use super::cell::{Memory, Window};
 use crate::atomic::write_atomic;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::records::Environment;
 use crate::records::statistics::{mad, median};
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,8 @@ impl Results {
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self).map_err(candle_core::Error::wrap)?;
         text.push('\n');
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.map_or(Ok(()), std::fs::create_dir_all).at("create", path)?;
         write_atomic(path, |file| file.write_all(text.as_bytes()))
     }
 

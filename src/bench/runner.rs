@@ -112,15 +112,16 @@ pub fn ceiling() -> Result<f64> {
     Ok(2.0 * (m * k * n) as f64 / best / 1e9)
 }
 
-/// Measures all cells in random order, the first once more at the end. A cell that fails is a
-/// row with its reason.
+/// Measures all cells in random order, the first once more at the end, and hands what there is
+/// to `save` after each. A cell that fails is a row with its reason.
 pub fn run(
     plan: &Plan,
     registry: &Registry,
     command: String,
     progress: &Progress,
+    save: &dyn Fn(&Results) -> Result<()>,
 ) -> Result<Results> {
-    let mut environment = measure::observe(&Device::Cpu, DType::F32, plan.threads);
+    let environment = measure::observe(&Device::Cpu, DType::F32, plan.threads);
     let ceiling = ceiling()?;
     let cells = plan.cells(registry)?;
     let lanes = Key::new(plan.seed).named("bench order").lanes();
@@ -129,22 +130,28 @@ pub fn run(
     let repeated = (cells.len() > 1).then(|| order[0]);
     let bar =
         progress.bar("bench", "cells", (order.len() + usize::from(repeated.is_some())) as u64);
+    let mut results = Results { environment, command, ceiling, rows: Vec::new() };
+    // What cannot be written is known before an hour is spent.
+    save(&results)?;
     let mut rows: Vec<Option<Row>> = cells.iter().map(|_| None).collect();
     for &i in &order {
         let (cell, row) = &cells[i];
         bar.note(format!("{}, length {}, batch {}", row.model, row.length, row.batch));
         rows[i] = Some(measure_row(plan, cell, row.clone(), progress));
+        results.rows = rows.iter().flatten().cloned().collect();
+        save(&results)?;
         bar.advance(1);
     }
-    let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
     if let Some(i) = repeated {
         let (cell, row) = &cells[i];
         let row = Row { repeated: true, ..row.clone() };
-        rows.push(measure_row(&Plan { peer: None, ..plan.clone() }, cell, row, progress));
+        let again = measure_row(&Plan { peer: None, ..plan.clone() }, cell, row, progress);
+        results.rows.push(again);
         bar.advance(1);
     }
-    measure::finish(&mut environment);
-    Ok(Results { environment, command, ceiling, rows })
+    measure::finish(&mut results.environment);
+    save(&results)?;
+    Ok(results)
 }
 
 fn measure_row(plan: &Plan, cell: &Cell, mut row: Row, progress: &Progress) -> Row {

@@ -243,3 +243,54 @@ fn drift(results: &Results) -> Option<String> {
         100.0 * (after / before - 1.0)
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{Memory, Window};
+
+    #[test]
+    fn growth_is_the_slope_of_logarithms() {
+        let points: Vec<(f64, f64)> =
+            [1024.0, 2048.0, 4096.0f64].map(|n| (n, 3.0 * n.powf(1.5))).to_vec();
+        assert!((exponent(&points).unwrap() - 1.5).abs() < 1e-12);
+        assert_eq!(exponent(&points[..1]), None);
+        assert_eq!(exponent(&[(8.0, 1.0), (8.0, 2.0)]), None);
+    }
+
+    fn side(name: &str, rates: [f64; 3], taken: u64) -> Side {
+        let window = |rate: f64| Window { steps: 10, seconds: 10.0 / rate };
+        Side {
+            name: name.to_owned(),
+            attention: None,
+            train: rates.map(window).to_vec(),
+            evaluate: Vec::new(),
+            memory: Memory { peak: 500 + taken, base: 500, ..Memory::default() },
+        }
+    }
+
+    /// Turn by turn against the faster peer of that turn; memory against the leaner.
+    #[test]
+    fn ratios_are_of_one_turn() {
+        let row = Row {
+            model: "linear".to_owned(),
+            task: "text".to_owned(),
+            preset: "lra".to_owned(),
+            length: 64,
+            batch: 2,
+            parameters: 1,
+            flops: 1.0,
+            own: Some(side("lra", [4.0, 6.0, 8.0], 300)),
+            peers: vec![
+                side("torch eager", [2.0, 2.0, 1.0], 900),
+                side("torch compile", [1.0, 3.0, 2.0], 600),
+            ],
+            failures: Vec::new(),
+            repeated: false,
+        };
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
+        row.ratios().into_iter().zip([2.0, 2.0, 4.0]).for_each(|(a, b)| near(a, b));
+        near(row.memory_ratio().unwrap(), 0.5);
+        near(row.own.as_ref().unwrap().rate().0, 6.0);
+    }
+}

@@ -112,12 +112,12 @@ pub fn run(args: &BenchArgs, registry: &Registry, progress: &Progress) -> Result
         seed: args.seed,
     };
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let results = measure(&plan, registry, format!("lra {}", words.join(" ")), progress)?;
     let path = args
         .out
         .clone()
         .unwrap_or_else(|| format!("results/bench/{}-{}.json", args.task, args.preset).into());
-    results.save(&path)?;
+    let save = |results: &Results| results.save(&path);
+    let results = measure(&plan, registry, format!("lra {}", words.join(" ")), progress, &save)?;
     out::print(|to| {
         writeln!(to, "{}", tables(&results))?;
         writeln!(to, "results: {}", out::line(&path.to_string_lossy()))

@@ -1,5 +1,6 @@
 //! `lra run` as a person gives it: whole runs on small data, in processes of their own.
 
+mod bench;
 mod configuration;
 mod determinism;
 mod options;
@@ -7,6 +8,7 @@ mod output;
 mod presets;
 mod resume;
 mod show;
+mod sweep;
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
