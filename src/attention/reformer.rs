@@ -20,7 +20,7 @@ use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::{Context, Linear, normal};
 use crate::ops::attention::{Entry, Order, Part, Rule, blocks};
-use crate::ops::{Attend, Blocks, Mask, attention};
+use crate::ops::{Attend, Blocks, Mask, attention, unit_heads};
 use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -193,13 +193,9 @@ fn factors(buckets: usize) -> Vec<usize> {
 
 impl Attention for Reformer {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        let (b, n, _) = x.dims3()?;
         let (q, v) = (self.query.forward(x)?, self.value.forward(x)?);
         let blocks = self.blocks(&self.hash(&q, cx)?, &cx.mask)?;
-        let heads = q.reshape((b, n, self.heads, self.head_width))?;
-        // Nothing is added under the root: rows of zeros are padding at most.
-        let length = heads.sqr()?.sum_keepdim(3)?.maximum(1e-12)?.sqrt()?;
-        let k = heads.broadcast_div(&length)?.reshape(q.shape())?;
+        let k = unit_heads(&q, self.heads)?;
         let how = Attend {
             heads: self.heads,
             blocks: Arc::new(blocks),

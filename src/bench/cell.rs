@@ -13,7 +13,7 @@ use crate::measure;
 use crate::models::Classifier;
 use crate::ops::{Ids, Mask, profile};
 use crate::random::{Key, bits};
-use crate::train::{AdamW, build, gradients, learning_rate, score};
+use crate::train::{AdamW, build, gradients, learning_rate, plan, score};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
@@ -144,6 +144,7 @@ pub fn serve(
     commands: impl BufRead,
     mut answers: impl Write,
 ) -> Result<()> {
+    plan(&cell.config, variant, cell.sizes)?.check()?;
     let base = measure::resident().unwrap_or(0);
     let (model, weights) = build(&cell.config, variant, cell.sizes, &Device::Cpu)?;
     let optimiser = AdamW::new(weights.vars())?;

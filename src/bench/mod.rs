@@ -5,15 +5,17 @@
 //! - `worker`: that process, seen from outside
 //! - `runner`: which cells, in what order, in turns with the peer
 //! - `results`: what was measured, and its file
-//! - `tables`: what is printed of it
+//! - `tables`, `ratios`: what is printed of it
 
 mod cell;
+mod ratios;
 mod results;
 mod runner;
 mod tables;
 mod worker;
 
 pub use cell::{Cell, Memory, Window, batch, serve};
+pub use ratios::ratios;
 pub use results::{Results, Row, Side};
 pub use runner::{Batch, Peer, Plan, run};
 pub use tables::tables;

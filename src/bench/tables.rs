@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Markdown.
 pub fn tables(results: &Results) -> String {
-    let mut text = format!("{}\n\n", machine(results));
+    let mut text = format!("{}: `{}`\n\n", machine(results), results.command);
     let groups = groups(results);
     for ((task, preset), rows) in &groups {
         text += &format!("{task}, preset {preset}:\n\n{}\n", speed(rows));
@@ -34,12 +34,11 @@ pub fn tables(results: &Results) -> String {
 }
 
 /// What the figures belong to.
-fn machine(results: &Results) -> String {
+pub(super) fn machine(results: &Results) -> String {
     let e = &results.environment;
     format!(
-        "{}, {} threads of {} cores, f32, a matrix product reaches {:.0} GFLOP/s; {}; \
-         `{}`",
-        e.cpu, e.threads, e.cores, results.ceiling, e.lra, results.command
+        "{}, {} threads of {} cores, f32, a matrix product reaches {:.0} GFLOP/s, lra {}",
+        e.cpu, e.threads, e.cores, results.ceiling, e.lra
     )
 }
 

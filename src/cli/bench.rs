@@ -2,7 +2,7 @@
 
 use super::{out, start_threads};
 use crate::attention::Registry;
-use crate::bench::{Batch, Cell, Peer, Plan, Results, run as measure, serve, tables};
+use crate::bench::{Batch, Cell, Peer, Plan, Results, ratios, run as measure, serve, tables};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::train::on_large_stack;
@@ -80,7 +80,14 @@ pub fn run(args: &BenchArgs, registry: &Registry, progress: &Progress) -> Result
     }
     if !args.show.is_empty() {
         let found = args.show.iter().map(|path| Results::load(path)).collect::<Result<Vec<_>>>()?;
-        return out::print(|to| found.iter().try_for_each(|r| writeln!(to, "{}", tables(r))));
+        return out::print(|to| {
+            found.iter().try_for_each(|results| writeln!(to, "{}", tables(results)))?;
+            // One sitting's own table says it all.
+            match ratios(&found).filter(|_| found.len() > 1) {
+                Some(together) => writeln!(to, "{together}"),
+                None => Ok(()),
+            }
+        });
     }
     let threads =
         args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));

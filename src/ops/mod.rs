@@ -24,6 +24,7 @@ pub mod mix;
 pub mod profile;
 mod recorder;
 pub mod sort;
+pub mod unit;
 
 pub use attention::{
     Attend, Blocks, Extra, attention, attention_joined, attention_kv, attention_with,
@@ -40,3 +41,4 @@ pub use mask::Mask;
 pub use mix::mix;
 pub use recorder::recorded;
 pub use sort::sort_blocks;
+pub use unit::unit_heads;

@@ -6,10 +6,10 @@ use super::inputs::{
 use crate::attention::{Attention, Support, Variant};
 use crate::config::{ModelSection, Pair, Pooling, Positions, Sizes};
 use crate::data::Batch;
-use crate::layers::{Context, Weights};
+use crate::layers::{Context, LayerNorm, Weights};
 use crate::measure::{live, peak_live, reset_peak_live};
 use crate::models::Classifier;
-use crate::ops::{Mask, composed};
+use crate::ops::{Dropout, Mask, composed};
 use crate::train::gradients;
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -26,11 +26,12 @@ use candle_core::{DType, Device, Result, Tensor};
 /// 6. outputs depend on the positions it declares and no others, through one layer and two;
 /// 7. weights sum to one, where they are declared to;
 /// 8. calls repeat to the bit, and evaluation does not depend on the step;
-/// 9. declared FLOPs and kept values grow as its summary says.
+/// 9. declared FLOPs and kept values grow as its summary says;
+/// 10. where it says what mixes its projections, the layer made of that is the layer.
 pub fn battery<'a>(variant: &'a Variant, options: &'a str) {
     let test = Test { variant, options };
     type Check<'a> = (&'static str, fn(&Test<'a>) -> Result<()>);
-    let checks: [Check<'a>; 9] = [
+    let checks: [Check<'a>; 10] = [
         ("gradient reach", Test::gradients_reach),
         ("micro-batches and recomputation", Test::parts_change_nothing),
         ("fused and composed", Test::faces_agree),
@@ -40,6 +41,7 @@ pub fn battery<'a>(variant: &'a Variant, options: &'a str) {
         ("normalisation", Test::weights_sum_to_one),
         ("repetition", Test::calls_repeat),
         ("costs", Test::costs_grow_as_claimed),
+        ("the layer as one op", Test::mixing_is_the_layer),
     ];
     for (what, check) in checks {
         if let Err(e) = check(&test) {
@@ -178,6 +180,22 @@ impl<'a> Test<'a> {
             // Sums of up to a thousand terms in another order.
             ensure!(off < 1e-11, "{name}: off by {off:e}");
         }
+        Ok(())
+    }
+
+    /// What a model computes in one op, against norm, attention and residual one by one.
+    fn mixing_is_the_layer(&self) -> Result<()> {
+        let ((attention, _), n) = (self.layer(), 37);
+        let norm = LayerNorm::new(12, Weights::new(2).builder(DType::F64, &Device::Cpu))?;
+        let cx = Context::new(Mask::from_lengths(&[n, 22], n)?, 1).training(5, 0);
+        let Some(mixing) = attention.mixing(&cx) else { return Ok(()) };
+        let (projections, mixing) = mixing?;
+        let x = random(&[2, n, 12], 1);
+        let layer = projections.layer(&x, mixing, &norm, Dropout::NONE, true)?;
+        let parts = (&x + attention.forward(&norm.forward(&x)?, &cx)?)?;
+        let valid = cx.mask.tensor(DType::F64, &Device::Cpu)?.unsqueeze(2)?;
+        let off = difference(&layer.broadcast_mul(&valid)?, &parts.broadcast_mul(&valid)?);
+        ensure!(off < 1e-12, "off by {off:e}");
         Ok(())
     }
 

@@ -154,6 +154,16 @@ fn mix() {
 }
 
 #[test]
+fn unit_heads() {
+    let inputs = [random(&[3, 200, 10], 1)];
+    let fused = |t: &[Tensor]| ops::unit_heads(&t[0], 2);
+    check("unit", &inputs, &fused, &|t| ops::unit::reference(&t[0], 2));
+    // Rows of zeros have no direction and no NaN.
+    let zeros = [inputs[0].zeros_like().unwrap()];
+    agree("unit of zeros", &zeros, &fused, &|t| ops::unit::reference(&t[0], 2));
+}
+
+#[test]
 fn sort_of_blocks() {
     // Blocks of 4 of 14 positions, the last one short; P has no zeros and no fixed sums.
     let p = random(&[3, 2, 4, 4], 2).exp().unwrap();

@@ -1,0 +1,73 @@
+//! Several sittings beside a peer in one table: speed and memory against PyTorch's.
+
+use super::results::{Results, Row};
+use super::tables::machine;
+use crate::records::statistics::{geometric_mean, median};
+use crate::report::Table;
+
+/// A column: where it was measured.
+fn column(row: &Row) -> String {
+    format!("{} {} {} x {}", row.task, row.preset, row.length, row.batch)
+}
+
+/// A row for each model: own steps per second over the faster of PyTorch's modes, and own
+/// memory over the leaner one's. Markdown; `None` where nothing was measured beside a peer.
+pub fn ratios(all: &[Results]) -> Option<String> {
+    let rows: Vec<&Row> = all
+        .iter()
+        .flat_map(|results| &results.rows)
+        .filter(|row| !row.repeated && !row.ratios().is_empty())
+        .collect();
+    let (mut columns, mut models): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
+    for row in &rows {
+        if !columns.contains(&column(row)) {
+            columns.push(column(row));
+        }
+        if !models.contains(&row.model.as_str()) {
+            models.push(&row.model);
+        }
+    }
+    let first = rows.first()?;
+    let mut modes: Vec<String> = Vec::new();
+    for name in &columns {
+        let peers = rows.iter().find(|row| column(row) == *name).unwrap_or(first);
+        let names: Vec<&str> = peers.peers.iter().map(|side| side.name.as_str()).collect();
+        modes.push(format!("{name}: {}", names.join(", ")));
+    }
+    let mut table = Table::new([vec!["Model".to_owned()], columns.clone()].concat());
+    let (mut speeds, mut memories) = (vec![Vec::new(); columns.len()], Vec::new());
+    for model in models {
+        let mut cells = vec![model.to_owned()];
+        for (i, name) in columns.iter().enumerate() {
+            let row = rows.iter().find(|row| row.model == model && column(row) == *name);
+            cells.push(
+                match row.and_then(|row| Some((median(&row.ratios())?, row.memory_ratio()?))) {
+                    Some((speed, memory)) => {
+                        speeds[i].push(speed);
+                        memories.push(memory);
+                        format!("{speed:.2}x ({memory:.2}x)")
+                    }
+                    None => "-".to_owned(),
+                },
+            );
+        }
+        table.push(cells);
+    }
+    let mean = |values: &[f64]| geometric_mean(values).map_or("-".into(), |m| format!("{m:.2}x"));
+    let means = speeds.iter().map(|values| mean(values));
+    table.push(std::iter::once("(geometric mean)".to_owned()).chain(means).collect());
+    let every: Vec<f64> = speeds.concat();
+    let least = every.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = memories.iter().copied().fold(0.0, f64::max);
+    Some(format!(
+        "Steps per second over PyTorch's, and in brackets peak memory over PyTorch's; {}.\n\n{}\n\
+         All {} cells: speed {} in the geometric mean, {least:.2}x at least; memory {}, {most:.2}x \
+         at most. Modes of PyTorch: {}.\n",
+        machine(all.first()?),
+        table.text(),
+        every.len(),
+        mean(&every),
+        mean(&memories),
+        modes.join("; "),
+    ))
+}
