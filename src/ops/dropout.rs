@@ -4,7 +4,9 @@
 //! The mask of an example depends on its index in the full batch, not on its place in
 //! a micro-batch, so splitting a batch changes nothing.
 
-use super::cpu::{Real, contiguous, dtype, filled, fused, read, simd, to_storage, with_real};
+use super::cpu::{
+    Real, contiguous, dtype, filled, fused, gradient, read, simd, to_storage, with_real,
+};
 use crate::random::{Key, bits};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -102,7 +104,7 @@ impl Piece {
 }
 
 /// `out = x mask`, or `y + x mask` where there is a y.
-fn masked<T: Real>(x: &[T], y: Option<&[T]>, examples: usize, drop: Dropout) -> Vec<T> {
+pub(super) fn masked<T: Real>(x: &[T], y: Option<&[T]>, examples: usize, drop: Dropout) -> Vec<T> {
     let each = (x.len() / examples.max(1)).max(1);
     let (threshold, scale) = (drop.threshold(), T::of(drop.scale()));
     // Where nothing is added the second operand is not looked at.
@@ -139,7 +141,8 @@ fn masked<T: Real>(x: &[T], y: Option<&[T]>, examples: usize, drop: Dropout) -> 
     }
 }
 
-fn dropped<T: Real>(x: &[T], examples: usize, drop: Dropout) -> Vec<T> {
+/// `x mask`.
+pub(super) fn dropped<T: Real>(x: &[T], examples: usize, drop: Dropout) -> Vec<T> {
     masked(x, None, examples, drop)
 }
 
@@ -161,8 +164,7 @@ impl CustomOp1 for Drop {
         let examples = x.dims().first().copied().unwrap_or(1);
         let hg = read(&g)?;
         with_real!("dropout: backward", x.dtype(), T => {
-            let dx = dropped(hg.slice::<T>()?, examples, self.0);
-            Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+            gradient(dropped(hg.slice::<T>()?, examples, self.0), x)
         })
     }
 }
@@ -204,10 +206,8 @@ impl CustomOp2 for Residual {
         let examples = x.dims().first().copied().unwrap_or(1);
         let hg = read(&g)?;
         let dy = with_real!("residual: backward", x.dtype(), T => {
-            let gs = hg.slice::<T>()?;
-            let dy = dropped(gs, examples, self.0);
-            Tensor::from_vec(dy, x.shape(), x.device())?
+            gradient(dropped(hg.slice::<T>()?, examples, self.0), x)?
         });
-        Ok((Some(g.clone()), Some(dy)))
+        Ok((Some(g.clone()), dy))
     }
 }

@@ -2,7 +2,7 @@
 //! `y[b, 0] = cls + positions[0]`, `y[b, c + i] = table[ids[b, i]] + positions[c + i]`
 //! with c = 1 if there is a CLS row, else 0.
 
-use super::cpu::{Real, contiguous, dtype, fused, read, to_storage, with_real};
+use super::cpu::{Real, contiguous, dtype, fused, gradient, read, to_storage, with_real};
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -165,9 +165,8 @@ impl CustomOp3 for Fused {
         let hg = read(&g)?;
         with_real!("embedding: backward", g.dtype(), T => {
             let [dt, dp, dc] = self.backward::<T>(hg.slice()?, v, p, d);
-            let at = |x: Vec<T>, like: &Tensor| Tensor::from_vec(x, like.shape(), like.device());
-            let dc = if self.cls { Some(at(dc, cls)?) } else { None };
-            Ok((Some(at(dt, table)?), Some(at(dp, positions)?), dc))
+            let dc = if self.cls { gradient(dc, cls)? } else { None };
+            Ok((gradient(dt, table)?, gradient(dp, positions)?, dc))
         })
     }
 }

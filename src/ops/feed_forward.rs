@@ -6,12 +6,12 @@
 //! it had seven.
 
 use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, filled, fused, gemm, product, product_in, read,
+    Mat, MatMut, Real, contiguous, dtype, filled, fused, gemm, gradient, product, product_in, read,
     to_storage, with_real, zeros,
 };
-use super::dropout::Dropout;
+use super::dropout::{Dropout, dropped};
 use super::gelu::{self, Masked};
-use super::layer_norm::{norm_backward, norm_rows};
+use super::layer_norm::{norm, norm_backward};
 use super::linear::add_column_sums;
 use super::{add_dropout, dropout, layer_norm, linear};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
@@ -100,8 +100,7 @@ impl Fused {
 
     fn normed<T: Real>(&self, x: &[T], w: &Weights<T>, normed: &mut Vec<T>) {
         normed.resize(x.len(), T::ZERO);
-        let blocks = normed.par_chunks_mut(ROWS * self.d).zip(x.par_chunks(ROWS * self.d));
-        blocks.for_each(|(normed, x)| norm_rows(x, w.norm.0, w.norm.1, self.eps, normed));
+        norm(x, w.norm, self.eps, normed);
     }
 
     /// The output, and the hidden layer before GELU.
@@ -159,26 +158,16 @@ impl Fused {
         let (up_b, rest) = rest.split_at_mut(m);
         let (down_w, down_b) = rest.split_at_mut(d * m);
         let mut dx = zeros(x.len());
-        let (mut normed, mut active, mut da, mut dropped) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (inner, outer) = (Masked::new(self.drop.0, each, m), Masked::new(self.drop.1, each, d));
+        let (mut normed, mut active, mut da) = (Vec::new(), Vec::new(), Vec::new());
+        let inner = Masked::new(self.drop.0, each, m);
+        let examples = x.len() / d / each;
+        let dropped = (self.drop.1.p > 0.0).then(|| dropped(g, examples, self.drop.1));
+        let e = dropped.as_deref().unwrap_or(g);
         let size = slab(m);
         let slabs = dx.chunks_mut(size * d).zip(hidden.chunks_mut(size * m));
-        let slabs = slabs.zip(x.chunks(size * d).zip(g.chunks(size * d)));
-        for (i, ((dx, h), (x, g))) in slabs.enumerate() {
+        let slabs = slabs.zip(x.chunks(size * d).zip(g.chunks(size * d)).zip(e.chunks(size * d)));
+        for (i, ((dx, h), ((x, g), e))) in slabs.enumerate() {
             let (count, first) = (x.len() / d, i * size);
-            let e = if self.drop.1.p > 0.0 {
-                dropped.clear();
-                dropped.extend_from_slice(g);
-                let blocks = dropped.par_chunks_mut(ROWS * d).enumerate();
-                blocks.for_each(|(block, e)| {
-                    let rows = e.chunks_exact_mut(d).enumerate();
-                    rows.for_each(|(r, e)| outer.in_place(first + block * ROWS + r, e));
-                });
-                &dropped[..]
-            } else {
-                g
-            };
             da.resize(count * m, T::ZERO);
             active.resize(count * m, T::ZERO);
             let em = Mat::rows(e, count, d, d);
@@ -253,10 +242,7 @@ impl CustomOp2 for Fused {
                 None => self.forward(xs, ps, each(x.shape())).1,
             };
             let (dx, dp) = self.backward((xs, ps, hg.slice()?), hidden, each(x.shape()));
-            Ok((
-                Some(Tensor::from_vec(dx, x.shape(), x.device())?),
-                Some(Tensor::from_vec(dp, p.shape(), p.device())?),
-            ))
+            Ok((gradient(dx, x)?, gradient(dp, p)?))
         })
     }
 }

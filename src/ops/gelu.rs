@@ -50,22 +50,6 @@ impl Masked {
         Piece { first, lanes: self.drop.lanes(example), threshold: self.drop.threshold() }
     }
 
-    /// Drops elements of a row.
-    pub(super) fn in_place<T: Real>(&self, row: usize, data: &mut [T]) {
-        if self.drop.p == 0.0 {
-            return;
-        }
-        let (piece, scale) = (self.piece(row), T::of(self.drop.scale()));
-        simd(
-            #[inline(always)]
-            || {
-                for (i, x) in data.iter_mut().enumerate() {
-                    *x = if piece.keeps(i) { *x * scale } else { T::ZERO };
-                }
-            },
-        );
-    }
-
     /// `y = drop(y + bias)` of a row, plus `x` where there is one.
     pub(super) fn finish<T: Real>(&self, row: usize, y: &mut [T], bias: &[T], x: Option<&[T]>) {
         let (piece, scale) = (self.piece(row), T::of(self.drop.scale()));

@@ -8,16 +8,15 @@
 
 use super::attention::Joined;
 use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, fused, gemm, product, product_of, read, to_storage,
-    with_real, zeros,
+    Mat, MatMut, Real, contiguous, dtype, fused, gemm, gradient, product, product_of, read,
+    to_storage, with_real, zeros,
 };
-use super::gelu::Masked;
+use super::dropout::{dropped, masked};
 use super::kernel;
-use super::layer_norm::{norm_backward, norm_rows};
+use super::layer_norm::{norm, norm_backward};
 use super::{Attend, Dropout, Kernelised};
 use super::{add_dropout, attention_joined, dropout, kernel_attention, layer_norm, linear};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
-use rayon::prelude::*;
 use std::sync::Mutex;
 
 /// What attends.
@@ -139,9 +138,6 @@ struct Kept<S> {
     lse: Vec<f64>,
 }
 
-/// Rows of one task of an element-wise pass.
-const ROWS: usize = 64;
-
 impl Fused {
     /// Norm's scale and shift, Wq to Wv in one [3 a, d], and Wo.
     fn weights<'a, T>(&self, p: &'a [T]) -> [&'a [T]; 4] {
@@ -154,8 +150,7 @@ impl Fused {
     fn normed<T: Real>(&self, x: &[T], p: &[T]) -> Vec<T> {
         let [w, b, ..] = self.weights(p);
         let mut normed = zeros(x.len());
-        let blocks = normed.par_chunks_mut(ROWS * self.d).zip(x.par_chunks(ROWS * self.d));
-        blocks.for_each(|(normed, x)| norm_rows(x, w, b, self.eps, normed));
+        norm(x, (w, b), self.eps, &mut normed);
         normed
     }
 
@@ -175,16 +170,7 @@ impl Fused {
         let (mixed, lse) = self.mixing.forward(&qkv, (b, n, a))?;
         let out = Mat::rows(out, d, a, a).t();
         product(&mut y, T::ONE, Mat::rows(&mixed, rows, a, a), out);
-        let masked = Masked::new(self.drop, n, d);
-        let blocks = y.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).enumerate();
-        blocks.for_each(|(block, (y, x))| {
-            for (r, (y, x)) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
-                masked.in_place(block * ROWS + r, y);
-                if self.residual {
-                    y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
-                }
-            }
-        });
+        let y = masked(&y, self.residual.then_some(x), b, self.drop);
         Ok((y, Kept { qkv, mixed, lse }))
     }
 
@@ -201,15 +187,7 @@ impl Fused {
         let mut dp = vec![T::ZERO; p.len()];
         let (norm, rest) = dp.split_at_mut(2 * d);
         let (into_w, out_w) = rest.split_at_mut(3 * a * d);
-        let dropped = (self.drop.p > 0.0).then(|| {
-            let mut e = g.to_vec();
-            let masked = Masked::new(self.drop, n, d);
-            e.par_chunks_mut(ROWS * d).enumerate().for_each(|(block, e)| {
-                let rows = e.chunks_exact_mut(d).enumerate();
-                rows.for_each(|(r, e)| masked.in_place(block * ROWS + r, e));
-            });
-            e
-        });
+        let dropped = (self.drop.p > 0.0).then(|| dropped(g, b, self.drop));
         let e = Mat::rows(dropped.as_deref().unwrap_or(g), rows, d, d);
         let mixed = Mat::rows(&kept.mixed, rows, a, a);
         gemm(&mut MatMut::rows(out_w, d, a, a), false, T::ONE, e.t(), mixed, true);
@@ -275,10 +253,7 @@ impl CustomOp2 for Fused {
                 None => self.forward(xs, ps, (b, n))?.1,
             };
             let (dx, dp) = self.backward((xs, ps, hg.slice()?), kept, (b, n))?;
-            Ok((
-                Some(Tensor::from_vec(dx, x.shape(), x.device())?),
-                Some(Tensor::from_vec(dp, p.shape(), p.device())?),
-            ))
+            Ok((gradient(dx, x)?, gradient(dp, p)?))
         })
     }
 }

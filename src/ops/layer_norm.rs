@@ -4,7 +4,9 @@
 //! Candle's own `layer_norm` has no backward pass; this one has. Mean and reciprocal
 //! deviation are recomputed in the backward pass rather than kept.
 
-use super::cpu::{Real, contiguous, dtype, fused, read, simd, to_storage, with_real, zeros};
+use super::cpu::{
+    Real, contiguous, dtype, fused, gradient, pair_sum, read, simd, to_storage, with_real, zeros,
+};
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -35,13 +37,13 @@ struct Fused {
 #[inline(always)]
 fn moments<T: Real>(row: &[T], eps: T) -> (T, T) {
     let count = T::of(row.len() as f64);
-    let mean = sum(
+    let mean = pair_sum(
         row,
         row,
         #[inline(always)]
         |x, _| x,
     ) / count;
-    let variance = sum(
+    let variance = pair_sum(
         row,
         row,
         #[inline(always)]
@@ -50,26 +52,15 @@ fn moments<T: Real>(row: &[T], eps: T) -> (T, T) {
     (mean, T::ONE / (variance + eps).sqrt())
 }
 
-/// Sum of `f` over two rows in sixteen running sums, an order fixed here so that the
-/// compiler may vectorise it.
-#[inline(always)]
-fn sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
-    let mut lanes = [T::ZERO; 16];
-    let (mut left, mut right) = (a.chunks_exact(16), b.chunks_exact(16));
-    for (a, b) in (&mut left).zip(&mut right) {
-        for (lane, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += f(a, b);
-        }
-    }
-    let rest = left.remainder().iter().zip(right.remainder());
-    for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
-        *lane += f(a, b);
-    }
-    lanes.into_iter().sum()
+/// Norms of all rows of `x`, on all threads.
+pub(super) fn norm<T: Real>(x: &[T], (w, b): (&[T], &[T]), eps: f64, y: &mut [T]) {
+    let size = w.len() * BLOCK;
+    let blocks = y.par_chunks_mut(size).zip(x.par_chunks(size));
+    blocks.for_each(|(y, x)| norm_rows(x, w, b, eps, y));
 }
 
 /// Norms of the rows of `x`.
-pub(super) fn norm_rows<T: Real>(x: &[T], w: &[T], b: &[T], eps: f64, y: &mut [T]) {
+fn norm_rows<T: Real>(x: &[T], w: &[T], b: &[T], eps: f64, y: &mut [T]) {
     let (d, eps) = (w.len(), T::of(eps));
     simd(
         #[inline(always)]
@@ -115,13 +106,13 @@ pub(super) fn norm_backward<T: Real>(
                         *db += g;
                     }
                     g.iter_mut().zip(w).for_each(|(g, &w)| *g *= w);
-                    let h_mean = sum(
+                    let h_mean = pair_sum(
                         g,
                         g,
                         #[inline(always)]
                         |h, _| h,
                     ) / count;
-                    let hu_mean = sum(
+                    let hu_mean = pair_sum(
                         g,
                         &unit,
                         #[inline(always)]
@@ -146,10 +137,8 @@ pub(super) fn norm_backward<T: Real>(
 
 impl Fused {
     fn forward<T: Real>(&self, x: &[T], w: &[T], b: &[T]) -> Vec<T> {
-        let d = w.len();
         let mut y = zeros(x.len());
-        let blocks = y.par_chunks_mut(d * BLOCK).zip(x.par_chunks(d * BLOCK));
-        blocks.for_each(|(y, x)| norm_rows(x, w, b, self.eps, y));
+        norm(x, (w, b), self.eps, &mut y);
         y
     }
 
@@ -196,8 +185,7 @@ impl CustomOp3 for Fused {
         let (hx, hw, hg) = (read(x)?, read(w)?, read(&g)?);
         with_real!("layer norm: backward", x.dtype(), T => {
             let (dx, dw, db) = self.backward::<T>(hx.slice()?, hw.slice()?, hg.slice()?);
-            let at = |v: Vec<T>, like: &Tensor| Tensor::from_vec(v, like.shape(), like.device());
-            Ok((Some(at(dx, x)?), Some(at(dw, w)?), Some(at(db, b)?)))
+            Ok((gradient(dx, x)?, gradient(dw, w)?, gradient(db, b)?))
         })
     }
 }

@@ -4,8 +4,8 @@
 //! backward.
 
 use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, fused, gemm, product_of, read, simd, to_storage,
-    with_real,
+    Mat, MatMut, Real, contiguous, dtype, fused, gemm, gradient, product_of, read, simd,
+    to_storage, with_real,
 };
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -84,7 +84,7 @@ impl Fused {
         w: &Tensor,
         g: &Tensor,
         with_bias: bool,
-    ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let g = g.contiguous()?;
         let (rows, _) = rows_of(x.shape())?;
         let (out, inner) = w.dims2()?;
@@ -96,16 +96,13 @@ impl Fused {
             let dx = product_of(T::ONE, mg, mw);
             let mut dw = vec![T::ZERO; out * inner];
             gemm(&mut MatMut::rows(&mut dw, out, inner, inner), false, T::ONE, mg.t(), mx, true);
-            let db = with_bias.then(|| {
+            let sums = |out| {
                 let mut sums = vec![T::ZERO; out];
                 add_column_sums(gs, &mut sums);
                 Tensor::from_vec(sums, out, x.device())
-            });
-            Ok((
-                Tensor::from_vec(dx, x.shape(), x.device())?,
-                Tensor::from_vec(dw, w.shape(), x.device())?,
-                db.transpose()?,
-            ))
+            };
+            let db = with_bias.then(|| sums(out)).transpose()?;
+            Ok((gradient(dx, x)?, gradient(dw, w)?, db))
         })
     }
 }
@@ -161,7 +158,7 @@ impl CustomOp2 for Fused {
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (dx, dw, _) = Self::backward(x, w, g, false)?;
-        Ok((Some(dx), Some(dw)))
+        Ok((dx, dw))
     }
 }
 
@@ -190,7 +187,6 @@ impl CustomOp3 for Fused {
         _y: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dx, dw, db) = Self::backward(x, w, g, true)?;
-        Ok((Some(dx), Some(dw), db))
+        Self::backward(x, w, g, true)
     }
 }

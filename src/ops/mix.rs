@@ -3,7 +3,7 @@
 
 use super::Mask;
 use super::cpu::{
-    Mat, Real, Shared, contiguous, dtype, fused, gemm, read, to_storage, with_real, zeros,
+    Mat, Real, Shared, contiguous, dtype, fused, gemm, gradient, read, to_storage, with_real, zeros,
 };
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -146,10 +146,7 @@ impl CustomOp2 for Fused {
         let sizes = (x.dim(2)?, w.dim(1)?);
         with_real!("mix: backward", x.dtype(), T => {
             let (dx, dw) = self.backward::<T>((hx.slice()?, hw.slice()?, hg.slice()?), sizes);
-            Ok((
-                Some(Tensor::from_vec(dx, x.shape(), x.device())?),
-                Some(Tensor::from_vec(dw, w.shape(), w.device())?),
-            ))
+            Ok((gradient(dx, x)?, gradient(dw, w)?))
         })
     }
 }

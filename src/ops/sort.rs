@@ -6,7 +6,8 @@
 
 use super::Mask;
 use super::cpu::{
-    Mat, MatMut, Real, Shared, contiguous, dtype, fused, gemm, read, to_storage, with_real, zeros,
+    Mat, MatMut, Real, Shared, contiguous, dtype, fused, gemm, gradient, read, to_storage,
+    with_real, zeros,
 };
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -218,10 +219,7 @@ impl CustomOp2 for Fused {
         let d = self.dims(x.dims(), p.dims());
         with_real!("sort of blocks: backward", x.dtype(), T => {
             let (dx, dp) = self.backward::<T>((hx.slice()?, hp.slice()?, hg.slice()?), d);
-            Ok((
-                Some(Tensor::from_vec(dx, x.shape(), x.device())?),
-                Some(Tensor::from_vec(dp, p.shape(), p.device())?),
-            ))
+            Ok((gradient(dx, x)?, gradient(dp, p)?))
         })
     }
 }

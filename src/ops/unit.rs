@@ -1,7 +1,9 @@
 //! Heads scaled to length one, as Reformer's keys are (Kitaev et al. 2020, section 2):
 //! `y = x / |x|`. Shorter than 1e-6, as padding may be, they are divided by 1e-6 instead.
 
-use super::cpu::{Real, contiguous, dtype, fused, read, simd, to_storage, with_real, zeros};
+use super::cpu::{
+    Real, contiguous, dtype, fused, gradient, read, simd, to_storage, with_real, zeros,
+};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -97,8 +99,7 @@ impl CustomOp1 for Fused {
         let g = g.contiguous()?;
         let (hx, hg) = (read(x)?, read(&g)?);
         with_real!("unit heads: backward", x.dtype(), T => {
-            let dx = self.backward::<T>(hx.slice()?, hg.slice()?);
-            Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+            gradient(self.backward::<T>(hx.slice()?, hg.slice()?), x)
         })
     }
 }

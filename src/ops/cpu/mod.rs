@@ -13,6 +13,6 @@ mod storage;
 
 pub(crate) use fill::{filled, zeros};
 pub(crate) use matrix::{Mat, MatMut, Shared, gemm, product, product_in, product_of};
-pub(crate) use real::{Real, simd};
+pub(crate) use real::{Real, pair_sum, simd};
 pub use storage::composed;
-pub(crate) use storage::{contiguous, dtype, fused, read, to_storage, with_real};
+pub(crate) use storage::{contiguous, dtype, fused, gradient, read, to_storage, with_real};

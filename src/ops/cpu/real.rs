@@ -131,6 +131,24 @@ impl Real for f64 {
     }
 }
 
+/// Sum of `f` over two rows in sixteen running sums, an order fixed here so that the
+/// compiler may vectorise it.
+#[inline(always)]
+pub(crate) fn pair_sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [T::ZERO; 16];
+    let (mut left, mut right) = (a.chunks_exact(16), b.chunks_exact(16));
+    for (a, b) in (&mut left).zip(&mut right) {
+        for (lane, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane += f(a, b);
+        }
+    }
+    let rest = left.remainder().iter().zip(right.remainder());
+    for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
+        *lane += f(a, b);
+    }
+    lanes.into_iter().sum()
+}
+
 /// Runs `f` compiled for the widest vector instructions of this machine. `f` must be
 /// `#[inline(always)]` all the way down for its loops to be vectorised so.
 #[inline(always)]

@@ -72,6 +72,11 @@ impl<G: Deref<Target = Storage>> Host<G> {
     }
 }
 
+/// The gradient of an operand: as many elements as it has, in its shape.
+pub(crate) fn gradient<T: Real>(data: Vec<T>, of: &Tensor) -> Result<Option<Tensor>> {
+    Tensor::from_vec(data, of.shape(), of.device()).map(Some)
+}
+
 /// Calls a generic function with the float type of `$dtype`, on an op's account of time:
 /// `with_real!("op", dtype, T => f::<T>(x))`.
 macro_rules! with_real {

@@ -5,7 +5,8 @@ use super::Kernelised;
 use super::features::{Features, Side};
 use super::maps::{Map, Rows};
 use crate::ops::cpu::{
-    Mat, MatMut, Real, Shared, contiguous, dtype, gemm, read, simd, to_storage, with_real, zeros,
+    Mat, MatMut, Real, Shared, contiguous, dtype, gemm, gradient, pair_sum, read, simd, to_storage,
+    with_real, zeros,
 };
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -74,17 +75,12 @@ struct State<T> {
 
 #[inline(always)]
 fn dot<T: Real>(a: &[T], b: &[T]) -> T {
-    let mut lanes = [T::ZERO; 16];
-    let (mut left, mut right) = (a.chunks_exact(16), b.chunks_exact(16));
-    for (a, b) in (&mut left).zip(&mut right) {
-        for (lane, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += a * b;
-        }
-    }
-    for (lane, (&a, &b)) in lanes.iter_mut().zip(left.remainder().iter().zip(right.remainder())) {
-        *lane += a * b;
-    }
-    lanes.into_iter().sum()
+    pair_sum(
+        a,
+        b,
+        #[inline(always)]
+        |a, b| a * b,
+    )
 }
 
 /// `to += scale x`
@@ -292,8 +288,7 @@ impl CustomOp1 for Fused {
         let d = self.dims(qkv.dims());
         let (held, hg) = (read(qkv)?, read(&g)?);
         with_real!("kernel attention: backward", qkv.dtype(), T => {
-            let grad = self.backward::<T>(held.slice()?, hg.slice()?, d)?;
-            Ok(Some(Tensor::from_vec(grad, qkv.shape(), qkv.device())?))
+            gradient(self.backward::<T>(held.slice()?, hg.slice()?, d)?, qkv)
         })
     }
 }
