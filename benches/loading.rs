@@ -15,7 +15,7 @@ use lra::data::{Loader, places};
 use lra::error::Result;
 use lra::progress::Progress;
 use lra::tasks::{self, Dataset, Task};
-use lra::train::{AdamW, build, gradients, learning_rate, micro_batch, plan};
+use lra::train::{AdamW, build, micro_batch, plan, step as update};
 use std::time::{Duration, Instant};
 
 #[global_allocator]
@@ -109,14 +109,11 @@ fn trained(
     let (model, weights) = build(&config, variant, sizes, &Device::Cpu)?;
     let mut optimiser = AdamW::new(weights.vars())?;
     let mut loader = loader(&config, data);
-    let micro = config.train.batch;
+    config.run.micro_batch = config.train.batch;
     let (mut start, mut examples) = (Instant::now(), 0);
     for step in 0.. {
         let batch = loader.batch(step)?;
-        let found = gradients(&model, optimiser.vars(), &batch, micro, (0, step), &|| false)?;
-        let Some(found) = found else { break };
-        let rate = learning_rate(&config.train, step);
-        optimiser.update(&config.train, step, rate, 1.0, &found.by_name)?;
+        update(&model, &mut optimiser, &batch, &config, step, &|| false)?;
         match step {
             0 => start = Instant::now(), // the first warms up
             _ => examples += batch.len(),

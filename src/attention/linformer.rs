@@ -136,7 +136,8 @@ impl Attention for Linformer {
         }
         // Half of the projections are of k rows instead of n.
         let d = self.heads.projections.width() as f64;
-        let flops = whole.flops - 4.0 * (n_ - k) * d * a + 4.0 * n_ * k * d;
+        let mixtures = if self.key[0].id() == self.value[0].id() { 1.0 } else { 2.0 };
+        let flops = whole.flops - 4.0 * (n_ - k) * d * a + 2.0 * mixtures * n_ * k * d;
         Cost { flops, saved: whole.saved - 2.0 * (n_ - k) * a }
     }
 }

@@ -13,7 +13,7 @@ use crate::measure;
 use crate::models::Classifier;
 use crate::ops::{Ids, Mask, profile};
 use crate::random::{Key, bits};
-use crate::train::{AdamW, build, gradients, learning_rate, plan, score};
+use crate::train::{AdamW, build, plan, score, step};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
@@ -79,22 +79,23 @@ impl Memory {
     }
 }
 
-/// Random tokens of full length, keyed by the run's seed.
-pub fn batch(config: &RunConfig, sizes: Sizes) -> Result<Batch> {
+/// A batch of random inputs of so many tokens, keyed by the run's seed.
+pub fn batch(config: &RunConfig, sizes: Sizes, tokens: usize) -> Result<Batch> {
     let (rows, n) = (config.train.batch * sizes.parts, config.model.length);
     let lanes = Key::new(config.run.seed).named("bench").lanes();
     // 0 is padding where a task has any.
     let id = |i: usize| 1 + bits(lanes, i as u32) % (sizes.vocabulary.max(2) as u32 - 1);
-    let label = |i: usize| bits(lanes, !(i as u32)) % sizes.classes as u32;
+    let label = |i: usize| bits(lanes, !(i as u32)) % sizes.classes.max(1) as u32;
     Ok(Batch {
         ids: Ids { ids: (0..rows * n).map(id).collect(), batch: rows, n },
-        mask: Mask::from_lengths(&vec![n; rows], n)?,
+        mask: Mask::from_lengths(&vec![tokens.min(n); rows], n)?,
         labels: (0..config.train.batch).map(label).collect(),
         parts: sizes.parts,
     })
 }
 
-struct Session<'a> {
+/// The cell's model at work.
+struct Trial<'a> {
     cell: &'a Cell,
     model: Classifier,
     optimiser: AdamW,
@@ -102,21 +103,11 @@ struct Session<'a> {
     step: u64,
 }
 
-impl Session<'_> {
+impl Trial<'_> {
     fn train(&mut self) -> Result<()> {
-        let RunConfig { run, train, .. } = &self.cell.config;
-        let at = (run.seed, self.step);
-        let vars = self.optimiser.vars();
-        let found = gradients(&self.model, vars, &self.batch, run.micro_batch, at, &|| false)?;
-        let Some(found) = found else { return Ok(()) };
-        let norm = found.norm()?.map_err(|name| Error::Diverged {
-            step: self.step + 1,
-            what: format!("the gradient of `{name}` is not finite"),
-        })?;
-        let scale = if train.clip > 0.0 && norm > train.clip { train.clip / norm } else { 1.0 };
-        let rate = learning_rate(train, self.step);
-        self.optimiser.update(train, self.step, rate, scale, &found.by_name)?;
-        self.step += 1;
+        let Self { cell, model, optimiser, batch, step: at } = self;
+        step(model, optimiser, batch, &cell.config, *at, &|| false)?;
+        *at += 1;
         Ok(())
     }
 
@@ -144,14 +135,15 @@ pub fn serve(
     commands: impl BufRead,
     mut answers: impl Write,
 ) -> Result<()> {
+    cell.config.check()?;
     plan(&cell.config, variant, cell.sizes)?.check()?;
     let base = measure::resident().unwrap_or(0);
     let (model, weights) = build(&cell.config, variant, cell.sizes, &Device::Cpu)?;
     let optimiser = AdamW::new(weights.vars())?;
-    let batch = batch(&cell.config, cell.sizes)?;
-    let mut session = Session { cell, model, optimiser, batch, step: 0 };
+    let batch = batch(&cell.config, cell.sizes, cell.config.model.length)?;
+    let mut trial = Trial { cell, model, optimiser, batch, step: 0 };
     for _ in 0..WARM_UP {
-        session.train()?;
+        trial.train()?;
     }
     measure::reset_peaks();
     profile::start(cell.profile);
@@ -163,11 +155,11 @@ pub fn serve(
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["window", seconds] => {
-                let window = session.window(number(seconds)?, true)?;
+                let window = trial.window(number(seconds)?, true)?;
                 answer(&mut answers, &window)?;
             }
             ["evaluate", seconds] => {
-                let window = session.window(number(seconds)?, false)?;
+                let window = trial.window(number(seconds)?, false)?;
                 answer(&mut answers, &window)?;
             }
             ["end"] => break,

@@ -1,4 +1,4 @@
-//! Several sittings beside a peer in one table: speed and memory against PyTorch's.
+//! Several measurements beside a peer in one table: speed and memory against PyTorch's.
 
 use super::results::{Results, Row};
 use super::tables::machine;

@@ -8,7 +8,7 @@ use crate::records::statistics::{mad, median};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// All rows of one sitting, and the machine they are from.
+/// All rows of one call, and the machine they are from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Results {
     pub environment: Environment,

@@ -6,8 +6,10 @@ use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 /// A process that answers commands. Dropped, it is stopped.
 pub struct Worker {
@@ -97,12 +99,19 @@ impl Worker {
 
     /// What the process said of its end.
     fn failed(&mut self, what: &str) -> Error {
-        // The kernel ends what takes more memory than there is.
-        let killed = self.child.try_wait().ok().flatten().is_some_and(|status| {
-            use std::os::unix::process::ExitStatusExt;
-            status.signal() == Some(9) || status.code() == Some(6)
-        });
+        let mut ended = None;
+        // What has closed its output is about to end; what has not is stopped.
+        for _ in 0..20 {
+            ended = self.child.try_wait().ok().flatten();
+            if ended.is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let _ = self.child.kill();
+        // The kernel ends what takes more memory than there is.
+        let killed =
+            ended.is_some_and(|status| status.signal() == Some(9) || status.code() == Some(6));
         let mut said = String::new();
         let _ = self.said.rewind();
         let _ = (&self.said).take(1 << 20).read_to_string(&mut said);

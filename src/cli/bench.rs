@@ -82,7 +82,7 @@ pub fn run(args: &BenchArgs, registry: &Registry, progress: &Progress) -> Result
         let found = args.show.iter().map(|path| Results::load(path)).collect::<Result<Vec<_>>>()?;
         return out::print(|to| {
             found.iter().try_for_each(|results| writeln!(to, "{}", tables(results)))?;
-            // One sitting's own table says it all.
+            // The table of a single one says it all.
             match ratios(&found).filter(|_| found.len() > 1) {
                 Some(together) => writeln!(to, "{together}"),
                 None => Ok(()),

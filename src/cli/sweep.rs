@@ -4,7 +4,7 @@
 //! goes on: runs that have ended are not run again, interrupted ones continue. A cell that
 //! fails is told at the end and stops no other.
 
-use super::{estimate, out};
+use super::{estimate, out, start_threads};
 use crate::attention::Registry;
 use crate::config::{Card, resolve};
 use crate::error::{Error, Result};
@@ -15,6 +15,8 @@ use crate::tasks;
 use crate::train::{micro_batch, plan};
 use candle_core::Device;
 use clap::Args;
+use rustix::process::{Pid, Signal};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -108,8 +110,11 @@ fn cells(args: &SweepArgs, registry: &Registry) -> Result<Vec<Cell>> {
                 let request = variant.request(&args.preset);
                 resolve(&card, &crate::config::Request { sets: &args.set, seed, ..request })?;
                 let name = format!("{task}-{model}-{}-s{seed}", args.preset);
-                let (model, task) = (model.clone(), task.clone());
-                cells.push(Cell { model, task, seed, folder: args.out.join(name) });
+                let (model, task, folder) = (model.clone(), task.clone(), args.out.join(name));
+                // What is named twice is one run.
+                if !cells.iter().any(|cell: &Cell| cell.folder == folder) {
+                    cells.push(Cell { model, task, seed, folder });
+                }
             }
         }
     }
@@ -126,6 +131,7 @@ pub fn run(args: &SweepArgs, registry: &Registry, progress: &Progress) -> Result
     let mut running: Vec<(&Cell, Child)> = Vec::new();
     let mut failures: Vec<String> = Vec::new();
     let mut waiting = cells.iter();
+    let mut told = false;
     loop {
         while running.len() < args.jobs.max(1) && stop.requested().is_none() {
             let Some(cell) = waiting.next() else { break };
@@ -134,10 +140,18 @@ pub fn run(args: &SweepArgs, registry: &Registry, progress: &Progress) -> Result
                 continue;
             }
             bar.note(cell.name());
-            running.push((cell, start(args, cell)?));
+            match start(args, cell) {
+                Ok(child) => running.push((cell, child)),
+                Err(error) => failures.push(format!("{}: {error}", cell.name())),
+            }
         }
         if running.is_empty() {
             break;
+        }
+        if stop.requested().is_some() && !told {
+            // Once each: they write a checkpoint and end.
+            running.iter().for_each(|(_, child)| ask_to_stop(child));
+            told = true;
         }
         std::thread::sleep(Duration::from_millis(100));
         let mut still = Vec::new();
@@ -158,7 +172,6 @@ pub fn run(args: &SweepArgs, registry: &Registry, progress: &Progress) -> Result
     }
     drop(bar);
     if let Some(signal) = stop.requested() {
-        // The runs heard it too, being in this process's group, and wrote their checkpoints.
         return Err(Error::Interrupted(signal));
     }
     match failures.len() {
@@ -191,7 +204,13 @@ fn start(args: &SweepArgs, cell: &Cell) -> Result<Child> {
         command.arg("--data-dir").arg(dir);
     }
     command.stdin(Stdio::null()).stdout(log.try_clone().map_err(io)?).stderr(log);
-    command.spawn().map_err(io)
+    // In a group of its own: a Ctrl-C at the terminal reaches the sweep alone, which passes it on.
+    command.process_group(0).spawn().map_err(io)
+}
+
+/// A run that has just ended hears nothing, and needs not.
+fn ask_to_stop(child: &Child) {
+    let _ = rustix::process::kill_process(Pid::from_child(child), Signal::TERM);
 }
 
 /// Where a cell's lines go, beside its folder.
@@ -207,6 +226,7 @@ fn failure(cell: &Cell, status: ExitStatus) -> String {
 }
 
 fn dry_run(args: &SweepArgs, cells: &[Cell], registry: &Registry) -> Result<()> {
+    start_threads(args.threads)?;
     let mut total = 0.0;
     let mut lines = Vec::new();
     for cell in cells {

@@ -144,17 +144,17 @@ impl Classifier {
         let (mut y1, mut y2) = (x.detach(), x.detach());
         for (i, block) in self.blocks.iter().enumerate() {
             let cx = cx.enter("layer", i);
-            y1 = (y1 + block.attend(&y2, &cx)?.detach())?;
-            y2 = (y2 + block.feed(&y1, &cx)?.detach())?;
+            y1 = (y1 + block.attend(&y2, &cx, false)?.detach())?;
+            y2 = (y2 + block.feed(&y1, &cx, false)?.detach())?;
         }
         let (loss, slope) = from_head(&((&y1 + &y2)? * 0.5)?, sums, head)?;
         let half = (slope * 0.5)?;
         let (mut s1, mut s2) = (half.clone(), half);
         for (i, block) in self.blocks.iter().enumerate().rev() {
             let cx = cx.enter("layer", i);
-            let (fed, slope) = again(&y1, &s2, sums, |x| block.feed(x, &cx))?;
+            let (fed, slope) = again(&y1, &s2, sums, |x| block.feed(x, &cx, false))?;
             (s1, y2) = ((s1 + slope)?, (y2 - fed)?);
-            let (mixed, slope) = again(&y2, &s1, sums, |x| block.attend(x, &cx))?;
+            let (mixed, slope) = again(&y2, &s1, sums, |x| block.attend(x, &cx, false))?;
             (s2, y1) = ((s2 + slope)?, (y1 - mixed)?);
         }
         Ok((loss, (s1 + s2)?))

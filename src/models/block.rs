@@ -45,7 +45,7 @@ impl Block {
 
     /// [b, n, width] -> the same, pre-norm.
     pub(super) fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        self.fed(&self.attended(x, cx, true)?, cx, true)
+        self.feed(&self.attend(x, cx, true)?, cx, true)
     }
 
     /// What the attention is given of a layer's input.
@@ -53,13 +53,13 @@ impl Block {
         self.norm1.forward(x)
     }
 
-    /// The attention's share of a residual.
-    pub(super) fn attend(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        self.attended(x, cx, false)
-    }
-
     /// The attention layer, with or without its residual.
-    fn attended(&self, x: &Tensor, cx: &Context, residual: bool) -> candle_core::Result<Tensor> {
+    pub(super) fn attend(
+        &self,
+        x: &Tensor,
+        cx: &Context,
+        residual: bool,
+    ) -> candle_core::Result<Tensor> {
         let drop = cx.dropout("attention", self.dropout);
         if let Some(mixing) = self.attention.mixing(cx) {
             let (projections, mixing) = mixing?;
@@ -69,13 +69,13 @@ impl Block {
         if residual { add_dropout(x, &mixed, drop) } else { dropout(&mixed, drop) }
     }
 
-    /// The feed-forward layer's share of a residual.
-    pub(super) fn feed(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
-        self.fed(x, cx, false)
-    }
-
     /// The feed-forward layer, with or without its residual.
-    fn fed(&self, x: &Tensor, cx: &Context, residual: bool) -> candle_core::Result<Tensor> {
+    pub(super) fn feed(
+        &self,
+        x: &Tensor,
+        cx: &Context,
+        residual: bool,
+    ) -> candle_core::Result<Tensor> {
         let feed = |x: &Tensor, cx: &Context| {
             let drop = |purpose| cx.dropout(purpose, self.dropout);
             self.feed_forward.forward(x, (drop("hidden"), drop("feed_forward")), residual)

@@ -75,8 +75,8 @@ impl Classifier {
         for (i, block) in self.blocks.iter().enumerate() {
             let cx = inner.enter("layer", i);
             if self.section.reversible {
-                x1 = keep((x1 + block.attend(&x2, &cx)?)?);
-                x2 = keep((x2 + block.feed(&x1, &cx)?)?);
+                x1 = keep((x1 + block.attend(&x2, &cx, false)?)?);
+                x2 = keep((x2 + block.feed(&x1, &cx, false)?)?);
             } else {
                 x1 = keep(block.forward(&x1, &cx)?);
             }

@@ -32,8 +32,8 @@ impl Classifier {
             }
             maps.extend(map);
             if reversible {
-                x1 = (x1 + block.attend(&x2, &cx)?)?.detach();
-                x2 = (x2 + block.feed(&x1, &cx)?)?.detach();
+                x1 = (x1 + block.attend(&x2, &cx, false)?)?.detach();
+                x2 = (x2 + block.feed(&x1, &cx, false)?)?.detach();
             } else {
                 x1 = block.forward(&x1, &cx)?.detach();
             }

@@ -5,10 +5,9 @@
 //! given again ends in the same bytes as one that is not.
 
 use super::checkpoint::{self, Checkpoint};
-use super::gradient::gradients;
 use super::optimiser::AdamW;
-use super::schedule::learning_rate;
 use super::state::State;
+use super::step::step;
 use super::{evaluate, save_weights};
 use crate::config::RunConfig;
 use crate::data::{Loader, Split};
@@ -165,39 +164,26 @@ impl<'a> Trainer<'a> {
     /// One update. `false` when asked to stop in the middle; nothing has changed then.
     fn step(&mut self) -> Result<bool> {
         let Job { config, model, stop, timer, .. } = &mut self.job;
-        let (train, step) = (&config.train, self.state.step);
-        let late = self.loader.is_late(step)?;
+        let at = self.state.step;
+        let late = self.loader.is_late(at)?;
         let batch = match late {
-            true => timer.during(Phase::WaitData, || self.loader.batch(step))?,
-            false => self.loader.batch(step)?,
+            true => timer.during(Phase::WaitData, || self.loader.batch(at))?,
+            false => self.loader.batch(at)?,
         };
         let asked = || stop.requested().is_some();
-        let vars = self.optimiser.vars();
-        let at = (config.run.seed, step);
-        let Some(found) = gradients(model, vars, &batch, config.run.micro_batch, at, &asked)?
-        else {
+        let Some(done) = step(model, &mut self.optimiser, &batch, config, at, &asked)? else {
             return Ok(false);
         };
-        let diverged = |what: String| Error::Diverged { step: step + 1, what };
-        if !found.loss.is_finite() {
-            return Err(diverged(format!("the training loss is {}", found.loss)));
-        }
-        let norm = found.norm()?.map_err(|name| {
-            diverged(format!("the gradient of `{name}` is not finite; lower train.learning_rate"))
-        })?;
-        let scale = if train.clip > 0.0 && norm > train.clip { train.clip / norm } else { 1.0 };
-        let rate = learning_rate(train, step);
-        self.optimiser.update(train, step, rate, scale, &found.by_name)?;
         self.state.step += 1;
-        self.state.loss_sum += found.loss;
+        self.state.loss_sum += done.loss;
         self.state.loss_count += 1;
         self.job.timer.step(batch.len() as u64, batch.tokens() as u64)?;
         let step = self.state.step;
         self.events.write(&Event::Train {
             step,
-            loss: found.loss,
-            lr: rate,
-            gradient_norm: norm,
+            loss: done.loss,
+            lr: done.rate,
+            gradient_norm: done.gradient_norm,
         })?;
         Ok(true)
     }

@@ -1,7 +1,9 @@
 //! `lra bench`: cells in processes of their own, alone and beside a peer.
 
 use super::lra;
-use lra::bench::{Results, tables};
+use lra::attention::Registry;
+use lra::bench::{Cell, Results, tables};
+use lra::config::{Card, resolve};
 use std::path::Path;
 
 const TINY: [&str; 4] =
@@ -44,9 +46,7 @@ fn every_cell_has_its_windows() {
         assert!(own.memory.live.unwrap() > 0 && own.memory.peak >= own.memory.base);
         assert!(own.memory.profile.iter().any(|share| share.flops > 0.0));
     }
-    for what in ["1.00x", "grows as", "drift", "feed-forward: backward", "of 2 cores"] {
-        let cores = format!("of {} cores", std::thread::available_parallelism().unwrap());
-        let what = if what == "of 2 cores" { &cores } else { what };
+    for what in ["1.00x", "grows as", "drift", "feed-forward: backward", "GFLOP/s"] {
         assert!(said.contains(what), "{what}: {said}");
     }
 }
@@ -89,6 +89,16 @@ fn a_peer_is_measured_in_turns_and_its_failures_are_told() {
     assert!(said.contains("made up") && said.contains("no such mode"), "{said}");
 }
 
+/// A cell of a model without heads, which no configuration gives.
+fn impossible() -> String {
+    let card = Card::of(lra::tasks::find("text").unwrap()).unwrap();
+    let registry = Registry::builtin();
+    let mut config = resolve(&card, &registry.get("linear").unwrap().request("lra")).unwrap();
+    config.model.heads = 0;
+    let cell = Cell { config, sizes: card.sizes(), threads: 1, profile: false };
+    serde_json::to_string(&cell).unwrap()
+}
+
 #[test]
 fn what_cannot_be_measured_is_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,9 +115,11 @@ fn what_cannot_be_measured_is_said() {
     }
     assert!(!out.exists());
     // A cell that does not fit, and one that is no cell, end with a reason.
-    let run = lra().args(["bench", "--cell", "{}"]).assert().failure().code(2);
-    let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
-    assert!(said.contains("--cell"), "{said}");
+    for (cell, expected) in [("{}".to_owned(), "--cell"), (impossible(), "model.heads")] {
+        let run = lra().args(["bench", "--cell", &cell]).assert().failure().code(2);
+        let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+        assert!(said.contains(expected), "{said}");
+    }
     std::fs::write(&out, "{}").unwrap();
     let run = lra().args(["bench", "--show"]).arg(&out).assert().failure().code(2);
     let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();

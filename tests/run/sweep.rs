@@ -55,6 +55,36 @@ fn a_cell_that_fails_stops_no_other() {
     assert_eq!(std::fs::read_to_string(taken.join("notes.txt")).unwrap(), "mine");
 }
 
+/// A sweep that is told to stop tells its runs, which keep what they have.
+#[test]
+fn a_stopped_sweep_stops_its_runs() {
+    let out = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_lra"))
+        .env("LRA_CACHE", super::cache())
+        .args(["sweep", "--tasks", "listops", "--models", "linear,linear", "--steps", "100000"])
+        .arg("--out")
+        .arg(out.path())
+        .args(SMALL.iter().flat_map(|set| ["--set", set]))
+        .spawn()
+        .unwrap();
+    let folder = out.path().join("listops-linear-quick-s0");
+    let events = || std::fs::read_to_string(folder.join("events.jsonl")).unwrap_or_default();
+    for _ in 0..600 {
+        if events().contains("\"event\":\"train\"") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    // SAFETY: a signal to a child that has not been waited for.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let said = events();
+    assert!(said.contains("checkpoint") && said.contains("interrupted"), "{said}");
+    assert!(!records(out.path()).is_empty());
+    let record = std::fs::read_to_string(folder.join("record.json")).unwrap();
+    assert!(record.contains("\"interrupted\""), "{record}");
+}
+
 #[test]
 fn a_plan_runs_nothing() {
     let out = tempfile::tempdir().unwrap();
