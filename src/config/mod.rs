@@ -118,6 +118,9 @@ pub enum Pair {
 pub enum Positions {
     /// Fixed sines and cosines.
     Sinusoid,
+    /// Fixed sines and cosines of the row and of the column of a square picture.
+    #[serde(rename = "sinusoid-2d")]
+    Sinusoid2d,
     /// A trained table.
     Learned,
     /// None are added: the attention has its own.

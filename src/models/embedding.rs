@@ -3,9 +3,9 @@
 //! what the attention asks for.
 
 use crate::config::{ModelSection, Pooling, Positions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layers::Context;
-use crate::ops::{Ids, dropout, embed, sinusoid};
+use crate::ops::{Ids, dropout, embed, sinusoid, sinusoid_2d};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 
@@ -37,8 +37,14 @@ impl Embedding {
             rows => Some(vb.get_with_hints((rows, d), "front", normal(1.0))?),
         };
         let n = model.length + usize::from(cls.is_some());
+        let like = (vb.dtype(), vb.device());
         let positions = match model.positions {
-            Positions::Sinusoid => sinusoid(n, d, (vb.dtype(), vb.device()))?,
+            Positions::Sinusoid => sinusoid(n, d, like)?,
+            Positions::Sinusoid2d => {
+                let pixels = sinusoid_2d(side(model.length)?, d, like)?;
+                // CLS is no pixel.
+                pixels.pad_with_zeros(0, n - model.length, 0)?
+            }
             Positions::Learned => vb.get_with_hints((n, d), "positions", normal(0.02))?,
             Positions::None => Tensor::zeros((n, d), vb.dtype(), vb.device())?,
         };
@@ -75,4 +81,15 @@ impl Embedding {
         }
         Ok((dropout(&x, cx.dropout("embedding", self.dropout))?, cx))
     }
+}
+
+/// Pixels of a side of a square picture of so many.
+fn side(length: usize) -> Result<usize> {
+    let side = length.isqrt();
+    if side * side == length {
+        return Ok(side);
+    }
+    let message =
+        format!("sinusoid-2d is for square pictures; model.length is {length}, no square");
+    Err(Error::config("model.positions", message))
 }

@@ -174,10 +174,31 @@ impl CustomOp3 for Fused {
 /// The fixed table of Vaswani et al. 2017, section 3.5: sines on even channels, cosines
 /// on odd ones, base 10,000. [n, d].
 pub fn sinusoid(n: usize, d: usize, like: (DType, &candle_core::Device)) -> Result<Tensor> {
-    let value = |i: usize, c: usize| {
-        let angle = i as f64 / 10_000f64.powf((c / 2 * 2) as f64 / d as f64);
-        if c.is_multiple_of(2) { angle.sin() } else { angle.cos() }
-    };
+    fixed(n, d, like, |i, c| wave(i, c, d))
+}
+
+/// The same for the pixels of a square picture, row by row: the first half of the channels
+/// tells the row, the second the column (He et al. 2022, arXiv:2111.06377, appendix A).
+/// [side * side, d].
+pub fn sinusoid_2d(side: usize, d: usize, like: (DType, &candle_core::Device)) -> Result<Tensor> {
+    let rows = d / 2;
+    fixed(side * side, d, like, |i, c| match c < rows {
+        true => wave(i / side, c, rows),
+        false => wave(i % side, c - rows, d - rows),
+    })
+}
+
+fn wave(i: usize, c: usize, d: usize) -> f64 {
+    let angle = i as f64 / 10_000f64.powf((c / 2 * 2) as f64 / d as f64);
+    if c.is_multiple_of(2) { angle.sin() } else { angle.cos() }
+}
+
+fn fixed(
+    n: usize,
+    d: usize,
+    (dtype, device): (DType, &candle_core::Device),
+    value: impl Fn(usize, usize) -> f64 + Copy,
+) -> Result<Tensor> {
     let table: Vec<f64> = (0..n).flat_map(|i| (0..d).map(move |c| value(i, c))).collect();
-    Tensor::from_vec(table, (n, d), &candle_core::Device::Cpu)?.to_dtype(like.0)?.to_device(like.1)
+    Tensor::from_vec(table, (n, d), &candle_core::Device::Cpu)?.to_dtype(dtype)?.to_device(device)
 }
