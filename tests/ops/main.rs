@@ -303,3 +303,17 @@ fn threads_change_nothing() {
         assert!(one == bytes(threads), "{threads} threads give other bytes");
     }
 }
+
+/// Half of the channels are the row's sinusoids, half the column's, in row-major order.
+#[test]
+fn sinusoids_of_a_picture_are_those_of_its_rows_and_columns() {
+    let (side, d, like) = (5, 12, (DType::F64, &Device::Cpu));
+    let picture = ops::sinusoid_2d(side, d, like).unwrap();
+    assert_eq!(picture.dims(), [side * side, d]);
+    let rows = |t: &Tensor| t.to_vec2::<f64>().unwrap();
+    let line = rows(&ops::sinusoid(side, d / 2, like).unwrap());
+    for (i, pixel) in rows(&picture).iter().enumerate() {
+        let (row, column) = pixel.split_at(d / 2);
+        assert_eq!((row, column), (&line[i / side][..], &line[i % side][..]), "pixel {i}");
+    }
+}

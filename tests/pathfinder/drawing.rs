@@ -83,6 +83,9 @@ fn impossible_options_name_their_key() {
     let usual = Options::default();
     check(Options { resolution: 48, ..usual.clone() }, "`data.resolution`");
     check(Options { contour_length: Some(1), ..usual.clone() }, "`data.contour_length`");
+    for radius in [0.4, 8.5, f64::NAN] {
+        check(Options { marker_radius: Some(radius), ..usual.clone() }, "`data.marker_radius`");
+    }
     check(Options { distractor_length: Some(0), ..usual.clone() }, "`data.distractor_length`");
     check(Options { distractors: Some(5000), ..usual.clone() }, "`data.distractors`");
     check(Options { test: 0, ..usual.clone() }, "`data.test`");

@@ -19,6 +19,7 @@ fn mistakes_are_named() {
         (vec!["--set", "model.heads=3"], 2, vec!["`model.heads`", "do not divide"]),
         (vec!["--set", "model.length=41"], 2, vec!["`model.length`", "maximum of 40"]),
         (vec!["--set", "model.pooling=max"], 2, vec!["`model.pooling`", "`max`", "`cls`"]),
+        (vec!["--set", "model.positions=sinusoid-2d"], 2, vec!["`model.positions`", "no square"]),
         (vec!["--set", "model.dropout=1"], 2, vec!["`model.dropout`", "< 1"]),
         (vec!["--set", "train.clip=nan"], 2, vec!["`train.clip`", "finite"]),
         (vec!["--set", "attention.blocks=3"], 2, vec!["`attention.blocks`", "unknown"]),

@@ -26,6 +26,9 @@ pub struct Options {
     /// Distractors asked for; those that find no room are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distractors: Option<usize>,
+    /// Radius of the discs in pixels, instead of the resolution's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub marker_radius: Option<f64>,
 }
 
 /// The release's folders: curv_baseline, curv_contour_length_9, curv_contour_length_14.
@@ -70,6 +73,7 @@ impl Default for Options {
             contour_length: None,
             distractor_length: None,
             distractors: None,
+            marker_radius: None,
         }
     }
 }
@@ -192,6 +196,14 @@ impl Options {
         if shape.distractors > 1000 {
             let message = format!("expected at most 1000, got {}", shape.distractors);
             return Err(Error::config("data.distractors", message));
+        }
+        if let Some(radius) = self.marker_radius {
+            let most = (shape.side / 4) as f64;
+            if !(0.5..=most).contains(&radius) {
+                let message = format!("expected 0.5 to {most} pixels, got {radius}");
+                return Err(Error::config("data.marker_radius", message));
+            }
+            shape.marker_radius = radius;
         }
         for (key, value) in [
             ("data.train", self.train),
