@@ -4,17 +4,18 @@ use super::out;
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use crate::records;
-use crate::report::{self, Published, Report};
+use crate::report::{self, Published, Report, bench};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Read run folders; write tables (CSV, Markdown) and the bubble chart (SVG, PNG)
+/// Read what was run and measured; write tables (CSV, Markdown, LaTeX) and charts (SVG, PNG)
 #[derive(Debug, Clone, Args)]
 pub struct ReportArgs {
-    /// Folders to search for run folders, at any depth
-    #[arg(value_name = "DIR", default_value = "results/runs")]
+    /// Folders to search for run folders and for results of `lra bench`, at any depth
+    /// [default: results/runs results/bench]
+    #[arg(value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
-    /// Folder for runs.csv, accuracy.csv, speed.csv and report.md
+    /// Folder for the tables
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub out: PathBuf,
     /// Folder for the charts
@@ -37,18 +38,13 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
         Some(path) => Published::read(path)?,
         None => Published::compiled_in()?,
     };
-    let loaded = records::load(&args.dirs).map_err(|error| match error {
-        Error::Data { place, message } => {
-            Error::Data { place, message: format!("{message}; {}", how_to_make_one(args)) }
-        }
-        error => error,
-    })?;
-    let report = Report::new(loaded, published, command(args), args.preset.as_deref());
-    if report.runs_read == 0 || args.json {
+    let report = read(args, published)?;
+    let is_empty = report.runs_read == 0 && report.bench.is_empty();
+    if is_empty || args.json {
         // The tables end with these lines; without tables they are told here.
         report.skipped.iter().for_each(|line| progress.say(&format!("skipped {line}")));
     }
-    if report.runs_read == 0 {
+    if is_empty {
         return Err(nothing_found(args, &report));
     }
     let files = report::files(&report)?;
@@ -67,6 +63,40 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
     out::print(|to| to.write_all(text.as_bytes()))
 }
 
+/// Everything below the folders, in one report.
+fn read(args: &ReportArgs, published: Published) -> Result<Report> {
+    let dirs = dirs(args);
+    let (mut bench, skipped) = bench::load(&dirs);
+    // A file of results that was named itself is no record.
+    let is_bench = |dir: &PathBuf| bench.iter().any(|file| Path::new(&file.name) == dir);
+    let others: Vec<PathBuf> = dirs.iter().filter(|dir| !is_bench(dir)).cloned().collect();
+    let mut loaded = records::load(&others).map_err(|error| match error {
+        Error::Data { place, message } => {
+            Error::Data { place, message: format!("{message}; {}", how_to_make_one(args)) }
+        }
+        error => error,
+    })?;
+    loaded.skipped.extend(skipped);
+    let preset = args.preset.as_deref();
+    for file in &mut bench {
+        file.results.rows.retain(|row| preset.is_none_or(|wanted| row.preset == wanted));
+    }
+    bench.retain(|file| !file.results.rows.is_empty());
+    Ok(Report { bench, ..Report::new(loaded, published, command(args), preset) })
+}
+
+/// The folders given, or those of the two usual ones that are there.
+fn dirs(args: &ReportArgs) -> Vec<PathBuf> {
+    if !args.dirs.is_empty() {
+        return args.dirs.clone();
+    }
+    let usual = USUAL.map(PathBuf::from).to_vec();
+    let there: Vec<PathBuf> = usual.iter().filter(|dir| dir.exists()).cloned().collect();
+    if there.is_empty() { usual } else { there }
+}
+
+const USUAL: [&str; 2] = ["results/runs", "results/bench"];
+
 fn how_to_make_one(args: &ReportArgs) -> String {
     let preset = args.preset.as_deref().unwrap_or("quick");
     format!("`lra run --model transformer --task listops --preset {}` makes a run", quoted(preset))
@@ -83,7 +113,7 @@ fn nothing_found(args: &ReportArgs, report: &Report) -> Error {
     if !report.skipped.is_empty() {
         message.push_str(&format!(", {} unreadable", report.skipped.len()));
     }
-    let dirs: Vec<String> = args.dirs.iter().map(|dir| dir.display().to_string()).collect();
+    let dirs: Vec<String> = dirs(args).iter().map(|dir| dir.display().to_string()).collect();
     Error::data(dirs.join(", "), format!("{message}; {}", how_to_make_one(args)))
 }
 

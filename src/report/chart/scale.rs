@@ -1,6 +1,6 @@
 //! An axis: values to pixels, with round ticks.
 
-use super::super::markdown::figure;
+use super::super::tables::figure;
 
 /// Beyond this ratio of largest to smallest, small values would crowd at zero.
 const LOG_FROM: f64 = 8.0;
