@@ -18,11 +18,14 @@ mod bench_csv;
 mod bubble;
 mod cell;
 pub(crate) mod chart;
+mod curves;
 mod escape;
+mod growth;
 mod latex;
 mod markdown;
 mod names;
 mod notes;
+mod parameters;
 mod published;
 mod runs_csv;
 mod seeds;
@@ -60,7 +63,7 @@ pub struct File {
 
 type Exporter = fn(&Report) -> Result<Vec<File>>;
 
-const EXPORTERS: [Exporter; 8] = [
+const EXPORTERS: [Exporter; 11] = [
     runs_csv::export,
     accuracy_csv::export,
     averages_csv::export,
@@ -69,6 +72,9 @@ const EXPORTERS: [Exporter; 8] = [
     markdown::export,
     latex::export,
     bubble::export,
+    curves::export,
+    growth::export,
+    parameters::export,
 ];
 
 /// Every file of the report, in memory.

@@ -8,26 +8,20 @@ mod draw;
 mod legend;
 mod points;
 
+pub use axes::score_title;
+pub use points::{score, tasks};
+
 use super::aggregate::Report;
-use super::chart::png;
-use super::{File, Names, Room};
-use crate::error::{Error, Result};
+use super::chart;
+use super::{File, Names};
+use crate::error::Result;
 
 pub fn export(report: &Report) -> Result<Vec<File>> {
     let (mut files, mut names) = (Vec::new(), Names::default());
     for section in &report.sections {
         let Some(chart) = points::select(section) else { continue };
         let name = names.free("bubble", &section.preset);
-        let refuse = |error| Error::data(format!("{name}.svg"), format!("not drawn: {error}"));
-        let svg = draw::svg(&chart).map_err(refuse)?;
-        let png = png::render(&svg, &format!("{name}.png"))?;
-        let file = |ending: &str, bytes| File {
-            room: Room::Plots,
-            name: format!("{name}.{ending}"),
-            bytes,
-        };
-        files.push(file("svg", svg.into_bytes()));
-        files.push(file("png", png));
+        files.extend(chart::files(&name, draw::svg(&chart))?);
     }
     Ok(files)
 }

@@ -1,5 +1,7 @@
 //! `lra report` on synthetic run folders: what is shown, what is missing, what is odd.
 
+mod charts;
+
 use lra::error::Result;
 use lra::records::*;
 use lra::report::{self, File, Published, Report};
@@ -488,6 +490,10 @@ fn json_is_the_aggregate_and_only_that() {
         "averages.csv",
         "bubble-quick.png",
         "bubble-quick.svg",
+        "curves-quick-listops.png",
+        "curves-quick-listops.svg",
+        "parameters-quick.png",
+        "parameters-quick.svg",
         "published.tex",
         "report.md",
         "runs.csv",
