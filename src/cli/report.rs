@@ -1,10 +1,11 @@
 //! `lra report`: from run folders to tables and pictures.
 
 use super::out;
+use crate::atomic::write_atomic;
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use crate::records;
-use crate::report::{self, Published, Report, bench};
+use crate::report::{self, Document, Published, Report, bench};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,18 @@ pub struct ReportArgs {
     /// Print the aggregate as JSON instead of tables
     #[arg(long)]
     pub json: bool,
+    /// Write one HTML page with charts and tables to search instead
+    /// [default: report.html in --out]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "readme"])]
+    pub page: Option<Option<PathBuf>>,
+    /// Write into this document instead, between its markers, what they name:
+    /// `<!-- lra:NAME -->` to `<!-- /lra -->`, with NAME one of `accuracy PRESET`,
+    /// `speed PRESET TASK`, `ratios`, `picture FILE WORDS...`
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub readme: Vec<PathBuf>,
+    /// Write nothing; exit with 7 where the document is not what the records say
+    #[arg(long, requires = "readme")]
+    pub check: bool,
 }
 
 pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
@@ -47,6 +60,12 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
     if is_empty {
         return Err(nothing_found(args, &report));
     }
+    if let Some(path) = page_file(args) {
+        return page(&report, &path);
+    }
+    if !args.readme.is_empty() {
+        return splice(args, &report);
+    }
     let files = report::files(&report)?;
     let written = report::write(&files, &args.out, &args.plots)?;
     if args.json {
@@ -61,6 +80,35 @@ pub fn run(args: &ReportArgs, progress: &Progress) -> Result<()> {
         text.push_str(&format!("  {}\n", path.display()));
     }
     out::print(|to| to.write_all(text.as_bytes()))
+}
+
+fn page_file(args: &ReportArgs) -> Option<PathBuf> {
+    let named = args.page.as_ref()?;
+    Some(named.clone().unwrap_or_else(|| args.out.join("report.html")))
+}
+
+fn page(report: &Report, path: &Path) -> Result<()> {
+    let page = report::page(report)?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).at("create", folder)?;
+    }
+    write_atomic(path, |to| to.write_all(page.as_bytes()))?;
+    out::print(|to| writeln!(to, "Written: {}", out::line(&path.to_string_lossy())))
+}
+
+/// Each document is read before any is written: all are right, or none is touched.
+fn splice(args: &ReportArgs, report: &Report) -> Result<()> {
+    let read = args.readme.iter().map(|path| Document::read(path, report));
+    let documents = read.collect::<Result<Vec<_>>>()?;
+    if args.check {
+        let command = &report.command;
+        return documents.iter().try_for_each(|document| document.check(command));
+    }
+    for document in &documents {
+        let told = document.write()?;
+        out::print(|to| writeln!(to, "{}", out::line(&told)))?;
+    }
+    Ok(())
 }
 
 /// Everything below the folders, in one report.
@@ -122,13 +170,22 @@ fn command(args: &ReportArgs) -> String {
     let mut words = vec!["lra".to_owned(), "report".to_owned()];
     words.extend(args.dirs.iter().map(|dir| quoted(&dir.display().to_string())));
     let mut option = |name: &str, value: &str| words.extend([name.to_owned(), quoted(value)]);
-    option("--out", &args.out.display().to_string());
-    option("--plots", &args.plots.display().to_string());
+    // A page has no files beside it, and a document has its pictures where it says.
+    if args.page.is_none() && args.readme.is_empty() {
+        option("--out", &args.out.display().to_string());
+        option("--plots", &args.plots.display().to_string());
+    }
     if let Some(path) = &args.published {
         option("--published", &path.display().to_string());
     }
     if let Some(preset) = &args.preset {
         option("--preset", preset);
+    }
+    if let Some(path) = page_file(args) {
+        option("--page", &path.display().to_string());
+    }
+    for path in &args.readme {
+        option("--readme", &path.display().to_string());
     }
     words.join(" ")
 }

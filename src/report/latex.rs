@@ -24,7 +24,11 @@ pub fn export(report: &Report) -> Result<Vec<File>> {
                 .collect(),
         };
         files.extend(file(report, &names.free("accuracy", &section.preset), &[accuracy]));
-        files.extend(file(report, &names.free("speed", &section.preset), &tables::blocks(section)));
+        files.extend(file(
+            report,
+            &names.free("speed", &section.preset),
+            &tables::blocks(section, None),
+        ));
     }
     files.extend(file(report, "bench", &tables::measured(&report.bench)));
     files.extend(file(report, "published", &tables::published(&report.published)));

@@ -51,7 +51,8 @@ fn chapter(title: &str, tables: &[Titled]) -> String {
     if tables.is_empty() { all } else { format!("\n## {title}\n{all}") }
 }
 
-fn summary(report: &Report) -> String {
+/// What was read, in a line.
+pub fn summary(report: &Report) -> String {
     let (read, skipped) = (report.runs_read, report.skipped.len());
     let unfinished = report.unfinished.iter().filter(|folder| !folder.damaged).count();
     let word = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
@@ -98,7 +99,7 @@ fn section_text(section: &Section) -> String {
     if !section.speed.is_empty() {
         text.push_str("\n### Speed and memory\n");
     }
-    for block in tables::blocks(section) {
+    for block in tables::blocks(section, None) {
         let _ = write!(text, "\n{}", block.markdown());
     }
     if !section.speed.is_empty() {
@@ -108,11 +109,14 @@ fn section_text(section: &Section) -> String {
              both rows have. 1 GB is 10^9 bytes.\n",
         );
     }
-    if !section.notes.is_empty() {
-        text.push_str("\n### Notes\n\n");
-        for (number, note) in section.notes.iter().enumerate() {
-            let _ = writeln!(text, "{}. {}", number + 1, line(note).replace(['<', '|'], " "));
-        }
-    }
+    text.push_str(&notes(section, "### Notes\n\n"));
     text
+}
+
+/// What the numbers in cells refer to, numbered, below `heading`; nothing where there are none.
+pub fn notes(section: &Section, heading: &str) -> String {
+    let text = |note: &String| line(note).replace(['<', '|'], " ");
+    let numbered = (1..).zip(&section.notes);
+    let lines: String = numbered.map(|(n, note)| format!("{n}. {}\n", text(note))).collect();
+    if lines.is_empty() { lines } else { format!("\n{heading}{lines}") }
 }

@@ -25,24 +25,29 @@ mod latex;
 mod markdown;
 mod names;
 mod notes;
+mod page;
 mod parameters;
 mod published;
 mod runs_csv;
 mod seeds;
 mod speed;
 mod speed_csv;
+mod splice;
 mod tables;
 
 pub use aggregate::{Report, Row, Section, Task};
 pub use average::Average;
 pub use cell::{Cell, Outcome};
 pub use markdown::terminal;
+pub use page::page;
 pub use published::{Line, Published};
 pub use speed::{Machine, Meter, SpeedRow};
+pub use splice::Document;
 pub use tables::Table;
 
 use crate::atomic::write_atomic;
 use crate::error::{Error, IoContext, Result};
+use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -79,11 +84,9 @@ const EXPORTERS: [Exporter; 11] = [
 
 /// Every file of the report, in memory.
 pub fn files(report: &Report) -> Result<Vec<File>> {
-    let mut files = Vec::new();
-    for export in EXPORTERS {
-        files.extend(export(report)?);
-    }
-    Ok(files)
+    let exported: Vec<Vec<File>> =
+        EXPORTERS.par_iter().map(|export| export(report)).collect::<Result<_>>()?;
+    Ok(exported.into_iter().flatten().collect())
 }
 
 /// Writes each file whole or not at all, and says where it went.

@@ -35,7 +35,7 @@ pub fn export(report: &Report) -> Result<Vec<File>> {
     for section in &report.sections {
         let Some(tasks) = tasks(section) else { continue };
         let point = |model: &str, score| {
-            let parameters = parameters(report, section, model, &tasks)?;
+            let parameters = of(report, section, model, &tasks)?;
             Some(Point { model: model.to_owned(), score, parameters })
         };
         let rows = section.rows.iter();
@@ -53,7 +53,7 @@ pub fn export(report: &Report) -> Result<Vec<File>> {
 }
 
 /// The geometric mean over the tasks of the median over runs.
-fn parameters(report: &Report, section: &Section, model: &str, tasks: &[&str]) -> Option<f64> {
+pub fn of(report: &Report, section: &Section, model: &str, tasks: &[&str]) -> Option<f64> {
     let of_task = |task: &&str| {
         let records = report.runs.iter().map(|run| &run.record);
         let same = records.filter(|record| {

@@ -32,6 +32,22 @@ impl Marker {
         if light > 140.0 { darker(self.colour) } else { self.colour }
     }
 
+    /// `#rrggbb`.
+    pub fn colour(&self) -> String {
+        let RGBColor(red, green, blue) = self.colour;
+        format!("#{red:02x}{green:02x}{blue:02x}")
+    }
+
+    /// Filled with the paper's colour instead of its own.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Corners in radii; none of a disc.
+    pub fn outline(&self) -> &'static [Point] {
+        if self.shape == 0 { &[] } else { OUTLINES[self.shape - 1] }
+    }
+
     /// Every shape covers about the area of a disc of this radius.
     pub fn draw(&self, canvas: &Canvas, (x, y): Point, radius: f64) -> Drawn {
         let ink = darker(self.colour);
@@ -40,10 +56,8 @@ impl Marker {
             canvas.disc((x, y), radius, inner.to_rgba())?;
             return canvas.ring((x, y), radius, ink, 1.4);
         }
-        let corners: Vec<Point> = OUTLINES[self.shape - 1]
-            .iter()
-            .map(|(dx, dy)| (x + dx * radius, y + dy * radius))
-            .collect();
+        let corner = |(dx, dy): &Point| (x + dx * radius, y + dy * radius);
+        let corners: Vec<Point> = self.outline().iter().map(corner).collect();
         canvas.area(&corners, inner.to_rgba())?;
         let closed: Vec<Point> = corners.iter().chain(&corners[..2]).copied().collect();
         canvas.path(&closed, ink, 1.4)

@@ -12,6 +12,7 @@ use super::names::{TRANSFORMER, task_title};
 use super::{File, Names, chart};
 use crate::error::Result;
 use crate::records::Evaluation;
+use rayon::prelude::*;
 
 /// One run's evaluations and its end.
 pub struct Curve {
@@ -32,7 +33,7 @@ pub struct Picture {
 }
 
 pub fn export(report: &Report) -> Result<Vec<File>> {
-    let (mut files, mut names) = (Vec::new(), Names::default());
+    let (mut pictures, mut names) = (Vec::new(), Names::default());
     for section in &report.sections {
         for (column, task) in section.tasks.iter().enumerate() {
             let picture = select(report, section, column);
@@ -40,10 +41,12 @@ pub fn export(report: &Report) -> Result<Vec<File>> {
                 continue;
             }
             let name = names.free("curves", &format!("{}-{}", section.preset, task.name));
-            files.extend(chart::files(&name, draw::svg(&picture))?);
+            pictures.push((name, picture));
         }
     }
-    Ok(files)
+    let drawn = pictures.par_iter().map(|(name, picture)| chart::files(name, draw::svg(picture)));
+    let files: Vec<[File; 2]> = drawn.collect::<Result<_>>()?;
+    Ok(files.into_iter().flatten().collect())
 }
 
 fn select(report: &Report, section: &Section, column: usize) -> Picture {

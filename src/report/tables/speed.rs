@@ -6,8 +6,8 @@ use super::super::speed::{Meter, SpeedRow, same_block};
 use super::Titled;
 use super::table::Table;
 
-/// One table for each task, length and machine.
-pub fn blocks(section: &Section) -> Vec<Titled> {
+/// One table for each task (or for the one asked for), length and machine.
+pub fn blocks(section: &Section, task: Option<&str>) -> Vec<Titled> {
     let title = |first: &SpeedRow| {
         let length = first.length.map(|n| format!(", length {n}")).unwrap_or_default();
         format!("{}{length}; {}", task_title(&first.task), first.machine.text())
@@ -16,7 +16,9 @@ pub fn blocks(section: &Section) -> Vec<Titled> {
         let title = title(block.first()?);
         Some(Titled { title, table: speed(block), notes: Vec::new() })
     };
-    section.speed.chunk_by(same_block).filter_map(block).collect()
+    let blocks = section.speed.chunk_by(same_block);
+    let asked = |block: &&[SpeedRow]| task.is_none_or(|task| block.iter().all(|r| r.task == task));
+    blocks.filter(asked).filter_map(block).collect()
 }
 
 /// One block of rows that may be compared.

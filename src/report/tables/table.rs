@@ -19,6 +19,11 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// The header first.
+    pub fn into_rows(self) -> Vec<Vec<String>> {
+        self.rows
+    }
+
     fn columns(&self) -> usize {
         self.rows.iter().map(Vec::len).max().unwrap_or(0)
     }
