@@ -8,7 +8,7 @@
 //! | 3 | data missing or corrupt |
 //! | 5 | training diverged (NaN or infinity) |
 //! | 6 | out of memory |
-//! | 7 | a regression was found |
+//! | 7 | a regression was found; a document is stale |
 //! | 8 | checkpoint unusable |
 //! | 9 | the run folder is locked by another run |
 //! | 10 | input/output failed |
@@ -50,6 +50,10 @@ pub enum Error {
     /// Some runs of a sweep failed; the others stand.
     #[error("{failed} of {of} runs failed; the first: {first}")]
     Cells { failed: usize, of: usize, first: String },
+
+    /// A document does not show what its records say.
+    #[error("{path} is stale: {parts}; `{command}` mends it", path = .path.display())]
+    Stale { path: PathBuf, parts: String, command: String },
 
     #[error("stopped by signal {0}; give the same command again to continue")]
     Interrupted(i32),
@@ -131,6 +135,7 @@ impl Error {
             Self::Data { .. } => 3,
             Self::Diverged { .. } => 5,
             Self::OutOfMemory(_) => 6,
+            Self::Stale { .. } => 7,
             Self::Checkpoint { .. } => 8,
             Self::Locked { .. } => 9,
             Self::Io { .. } => 10,

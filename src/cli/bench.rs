@@ -2,9 +2,10 @@
 
 use super::{out, start_threads};
 use crate::attention::Registry;
-use crate::bench::{Batch, Cell, Peer, Plan, Results, ratios, run as measure, serve, tables};
+use crate::bench::{Batch, Cell, Peer, Plan, Results, run as measure, serve};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::report::bench::{ratios, tables};
 use crate::train::on_large_stack;
 use clap::Args;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@
 //! and where. A run folder that holds a configuration and no record is a run that has not
 //! finished, and is counted as such.
 
-use super::{RECORD_VERSION, Record};
+use super::{Evaluation, Event, Metrics, RECORD_VERSION, Record, read_events};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -39,6 +39,9 @@ pub struct Unfinished {
     pub damaged: bool,
     /// `None` where the configuration cannot be read.
     pub run: Option<RunKey>,
+    /// What its events tell so far.
+    #[serde(skip)]
+    pub evaluations: Vec<Evaluation>,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +87,8 @@ fn visit(entry: &DirEntry, seen: &mut BTreeSet<PathBuf>, loaded: &mut Loaded) {
     let folder = folder.to_path_buf();
     if !is_record {
         let run = run_key(path);
-        loaded.unfinished.push(Unfinished { folder, damaged: false, run });
+        let evaluations = evaluations(&folder, &mut loaded.skipped);
+        loaded.unfinished.push(Unfinished { folder, damaged: false, run, evaluations });
         return;
     }
     match read_record(path) {
@@ -94,8 +98,28 @@ fn visit(entry: &DirEntry, seen: &mut BTreeSet<PathBuf>, loaded: &mut Loaded) {
             // The run took place: where its configuration says which it was, its seed is
             // missing from a mean, and the report can say so.
             if let Some(run) = run_key(&folder.join("config.json")) {
-                loaded.unfinished.push(Unfinished { folder, damaged: true, run: Some(run) });
+                let (run, evaluations) = (Some(run), evaluations(&folder, &mut loaded.skipped));
+                loaded.unfinished.push(Unfinished { folder, damaged: true, run, evaluations });
             }
+        }
+    }
+}
+
+/// The evaluations of a run without a record, from its events.
+fn evaluations(folder: &Path, skipped: &mut Vec<String>) -> Vec<Evaluation> {
+    let path = folder.join("events.jsonl");
+    let evaluation = |event| match event {
+        Event::Evaluation { step, train_loss, loss, accuracy, examples } => {
+            Some(Evaluation { step, train_loss, validation: Metrics { loss, accuracy, examples } })
+        }
+        _ => None,
+    };
+    match path.exists().then(|| read_events(&path)) {
+        None => Vec::new(),
+        Some(Ok(events)) => events.into_iter().filter_map(evaluation).collect(),
+        Some(Err(error)) => {
+            skipped.push(error.to_string());
+            Vec::new()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From records to sections: one per preset, since presets are never mixed.
 
 use super::average::Average;
+use super::bench;
 use super::cell::{Cell, Outcome};
 use super::names::{TASKS, model_order, task_order};
 use super::notes::{Notes, within_cell, within_task};
@@ -27,6 +28,9 @@ pub struct Report {
     pub runs: Vec<Run>,
     #[serde(skip)]
     pub published: Published,
+    /// What `lra bench` measured.
+    #[serde(skip)]
+    pub bench: Vec<bench::File>,
 }
 
 /// The runs of one preset.
@@ -89,6 +93,7 @@ impl Report {
             skipped: loaded.skipped,
             runs: loaded.runs,
             published,
+            bench: Vec::new(),
         }
     }
 }

@@ -36,6 +36,19 @@ impl Outcome {
         }
     }
 
+    /// The word people read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Scored(_) => "done",
+            Self::Diverged => "FAIL",
+            Self::OutOfMemory => "OOM",
+            Self::Failed => "error",
+            Self::Unfinished => "unfinished",
+            Self::Unreadable => "unreadable",
+            Self::Unscored => "no score",
+        }
+    }
+
     /// Whether a final record of the same seed would say more.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Unfinished | Self::Unreadable)
@@ -90,12 +103,12 @@ impl Cell {
     /// Seeds without a score: the word in exports, the word for people, how many.
     fn lost(&self) -> [(&'static str, &'static str, usize); 6] {
         [
-            ("diverged", "FAIL", self.diverged),
-            ("out-of-memory", "OOM", self.out_of_memory),
-            ("failed", "error", self.failed),
-            ("unfinished", "unfinished", self.unfinished),
-            ("unreadable", "unreadable", self.unreadable),
-            ("unscored", "no score", self.unscored),
+            ("diverged", Outcome::Diverged.word(), self.diverged),
+            ("out-of-memory", Outcome::OutOfMemory.word(), self.out_of_memory),
+            ("failed", Outcome::Failed.word(), self.failed),
+            ("unfinished", Outcome::Unfinished.word(), self.unfinished),
+            ("unreadable", Outcome::Unreadable.word(), self.unreadable),
+            ("unscored", Outcome::Unscored.word(), self.unscored),
         ]
     }
 

@@ -25,15 +25,24 @@ pub fn shown(text: &str) -> String {
     }
 }
 
-/// Text that Markdown shows as it is. Underscores within words are left: they do nothing.
+/// A name that Markdown shows as it is.
 pub fn markdown(text: &str) -> String {
+    paragraph(&shown(text))
+}
+
+/// Text that Markdown shows as it is, on one line of any length. Underscores within words are
+/// left: they do nothing. So are brackets that no link can follow.
+pub fn paragraph(text: &str) -> String {
     let mut escaped = String::new();
-    for c in shown(text).chars() {
+    let text = line(text);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let links = c == ']' && rest.peek().is_some_and(|next| "([:".contains(*next));
         match c {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
-            '\\' | '|' | '`' | '*' | '[' | ']' | '~' | '$' | '#' | '!' => {
+            c if links || "\\|`*~$#!".contains(c) => {
                 escaped.push('\\');
                 escaped.push(c);
             }
@@ -52,6 +61,36 @@ pub fn xml(text: &str) -> String {
 /// Inline code; a backtick or a bar would end it, so they are replaced by a quote or a slash.
 pub fn code(text: &str) -> String {
     format!("`{}`", shown(text).replace('`', "'").replace('|', "/"))
+}
+
+/// Text of a LaTeX document, in text mode. The signs tables use are told in LaTeX's own words;
+/// other letters beyond ASCII are left to the document's encoding.
+pub fn latex(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in shown(text).chars() {
+        match c {
+            '\\' => escaped.push_str("\\textbackslash{}"),
+            '~' => escaped.push_str("\\textasciitilde{}"),
+            '^' => escaped.push_str("\\textasciicircum{}"),
+            '|' => escaped.push_str("\\textbar{}"),
+            '<' => escaped.push_str("\\textless{}"),
+            '>' => escaped.push_str("\\textgreater{}"),
+            // After `\\` this would be an optional argument.
+            '[' => escaped.push_str("{[}"),
+            ']' => escaped.push_str("{]}"),
+            '±' => escaped.push_str("$\\pm$"),
+            '×' => escaped.push_str("$\\times$"),
+            '−' => escaped.push_str("$-$"),
+            '–' => escaped.push_str("--"),
+            '…' => escaped.push_str("\\ldots{}"),
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// A CSV field that no spreadsheet takes for a formula. The csv crate does the quoting.
@@ -77,6 +116,9 @@ mod tests {
     fn nothing_acts() {
         assert_eq!(line("a\nb\u{1b}[31m\u{202e}c"), "a b [31m c");
         assert_eq!(markdown("a|b<i>*c*"), "a\\|b&lt;i&gt;\\*c\\*");
+        assert_eq!(markdown("x [1] [a](b)[c]: d"), "x [1] [a\\](b)[c\\]: d");
+        assert_eq!(latex("a_b%\\c{$^}"), "a\\_b\\%\\textbackslash{}c\\{\\$\\textasciicircum{}\\}");
+        assert_eq!(latex("1 ± 2 [3]"), "1 $\\pm$ 2 {[}3{]}");
         assert_eq!(xml("<a>&\0\u{ffff}"), "&lt;a&gt;&amp;  ");
         assert_eq!(code("a`|b"), "`a'/b`");
         assert_eq!(csv("=1+1"), "'=1+1");

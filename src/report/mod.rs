@@ -12,30 +12,43 @@
 mod accuracy_csv;
 mod aggregate;
 mod average;
+mod averages_csv;
+pub mod bench;
+mod bench_csv;
 mod bubble;
 mod cell;
 pub(crate) mod chart;
+mod curves;
 mod escape;
+mod growth;
+mod latex;
 mod markdown;
 mod names;
 mod notes;
+mod page;
+mod parameters;
 mod published;
 mod runs_csv;
 mod seeds;
 mod speed;
 mod speed_csv;
-mod table;
+mod splice;
+mod tables;
 
 pub use aggregate::{Report, Row, Section, Task};
 pub use average::Average;
 pub use cell::{Cell, Outcome};
 pub use markdown::terminal;
+pub use page::page;
 pub use published::{Line, Published};
 pub use speed::{Machine, Meter, SpeedRow};
-pub use table::Table;
+pub use splice::Document;
+pub use tables::Table;
 
 use crate::atomic::write_atomic;
 use crate::error::{Error, IoContext, Result};
+use rayon::prelude::*;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Where a file belongs; `--out` and `--plots` say where that is.
@@ -55,16 +68,25 @@ pub struct File {
 
 type Exporter = fn(&Report) -> Result<Vec<File>>;
 
-const EXPORTERS: [Exporter; 5] =
-    [runs_csv::export, accuracy_csv::export, speed_csv::export, markdown::export, bubble::export];
+const EXPORTERS: [Exporter; 11] = [
+    runs_csv::export,
+    accuracy_csv::export,
+    averages_csv::export,
+    speed_csv::export,
+    bench_csv::export,
+    markdown::export,
+    latex::export,
+    bubble::export,
+    curves::export,
+    growth::export,
+    parameters::export,
+];
 
 /// Every file of the report, in memory.
 pub fn files(report: &Report) -> Result<Vec<File>> {
-    let mut files = Vec::new();
-    for export in EXPORTERS {
-        files.extend(export(report)?);
-    }
-    Ok(files)
+    let exported: Vec<Vec<File>> =
+        EXPORTERS.par_iter().map(|export| export(report)).collect::<Result<_>>()?;
+    Ok(exported.into_iter().flatten().collect())
 }
 
 /// Writes each file whole or not at all, and says where it went.
@@ -80,6 +102,25 @@ pub fn write(files: &[File], results: &Path, plots: &Path) -> Result<Vec<PathBuf
         written.push(path);
     }
     Ok(written)
+}
+
+/// Names of files that have been given away, so that two presets whose names come to one on
+/// disk do not overwrite each other.
+#[derive(Debug, Default)]
+struct Names(BTreeSet<String>);
+
+impl Names {
+    /// `stem-preset`, with a number where that is taken; without an ending.
+    fn free(&mut self, stem: &str, preset: &str) -> String {
+        let stem = format!("{stem}-{}", escape::file_name(preset));
+        let mut name = stem.clone();
+        let mut next = 2;
+        while !self.0.insert(name.to_lowercase()) {
+            name = format!("{stem}-{next}");
+            next += 1;
+        }
+        name
+    }
 }
 
 /// A CSV file in the results folder. Fields are escaped already.

@@ -2,8 +2,9 @@
 
 use super::lra;
 use lra::attention::Registry;
-use lra::bench::{Cell, Results, tables};
+use lra::bench::{Cell, Results};
 use lra::config::{Card, resolve};
+use lra::report::bench::tables;
 use std::path::Path;
 
 const TINY: [&str; 4] =

@@ -5,24 +5,22 @@
 //! proportion to memory; a dot marks the centre of bubbles too small to see.
 
 use super::super::chart::canvas::{self, Canvas, Drawn, Style};
-use super::super::chart::font::{cut, drawable, width, wrap};
+use super::super::chart::font::{cut, drawable, width};
+use super::super::chart::frame::{self, NOTE_STEP, WIDTH, heading, listed};
 use super::super::chart::place::{Circle, Place, Rect, place};
 use super::super::chart::scale::Scale;
-use super::super::chart::{AXIS, INK, PALETTE, SOFT};
+use super::super::chart::{AXIS, INK, PALETTE, darker};
 use super::super::names::model_order;
 use super::axes::axes;
 use super::legend::legend;
 use super::points::{Chart, Point};
 use plotters::style::text_anchor::HPos;
-use plotters::style::{Color, RGBColor, WHITE};
+use plotters::style::{Color, WHITE};
 
-const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 800.0;
 pub const FRAME: Rect = Rect { x: 104.0, y: 124.0, w: 872.0, h: 560.0 };
 const LABEL: f64 = 14.0;
 const LABEL_HEIGHT: f64 = 17.0;
-const NOTE: f64 = 13.0;
-const NOTE_STEP: f64 = 18.0;
 /// Share of the frame that bubbles of the largest size would cover together.
 const COVER: f64 = 0.13;
 const LARGEST: f64 = 54.0;
@@ -60,16 +58,12 @@ pub fn svg(chart: &Chart) -> Drawn<String> {
     let notes = note_lines(chart, &places);
     let height = HEIGHT + NOTE_STEP * notes.len() as f64;
     canvas::svg((WIDTH, height), TITLE, &subtitle(chart).join("; "), |canvas| {
-        heading(canvas, chart)?;
+        heading(canvas, FRAME.x, TITLE, &subtitle(chart))?;
         axes(canvas, chart, &across, &upwards)?;
         bubbles(canvas, chart, &circles)?;
         write_labels(canvas, &places, &labels)?;
         legend(canvas, chart, most, &radius)?;
-        for (number, note) in notes.iter().enumerate() {
-            let y = HEIGHT - 20.0 + NOTE_STEP * number as f64;
-            canvas.text((FRAME.x, y), note, Style::new(NOTE, SOFT, HPos::Left))?;
-        }
-        Ok(())
+        frame::notes(canvas, (FRAME.x, HEIGHT - 20.0), &notes)
     })
 }
 
@@ -81,25 +75,6 @@ const DOT: f64 = 2.5;
 fn subtitle(chart: &Chart) -> [String; 2] {
     let what = format!("preset {} on {}", chart.preset, listed(&chart.tasks));
     [what, chart.machine.text()]
-}
-
-fn heading(canvas: &Canvas, chart: &Chart) -> Drawn {
-    let room = WIDTH - FRAME.x - 40.0;
-    canvas.text((FRAME.x, 46.0), TITLE, Style::new(24.0, INK, HPos::Left).bold())?;
-    for (line, y) in subtitle(chart).iter().zip([73.0, 94.0]) {
-        let line = cut(&drawable(line), 15.0, room);
-        canvas.text((FRAME.x, y), &line, Style::new(15.0, SOFT, HPos::Left))?;
-    }
-    Ok(())
-}
-
-/// Several task names in a sentence.
-pub fn listed(tasks: &[String]) -> String {
-    match tasks {
-        [] => String::new(),
-        [only] => only.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
 }
 
 fn bubbles(canvas: &Canvas, chart: &Chart, circles: &[Circle]) -> Drawn {
@@ -130,12 +105,6 @@ fn bubbles(canvas: &Canvas, chart: &Chart, circles: &[Circle]) -> Drawn {
 /// Models with a place in the paper's order; each has a colour of its own in every chart.
 const LISTED: usize = 12;
 
-/// The colour at two thirds of its light, for an edge that also shows in grey.
-fn darker(RGBColor(red, green, blue): RGBColor) -> RGBColor {
-    let [red, green, blue] = [red, green, blue].map(|part| (u16::from(part) * 2 / 3) as u8);
-    RGBColor(red, green, blue)
-}
-
 /// Leaders first: a label's plate keeps the lines of others off it, too.
 fn write_labels(canvas: &Canvas, places: &[Option<Place>], labels: &[String]) -> Drawn {
     for (from, to) in places.iter().flatten().filter_map(|place| place.leader) {
@@ -164,10 +133,6 @@ fn note_lines(chart: &Chart, places: &[Option<Place>]) -> Vec<String> {
         return Vec::new();
     }
     let text = format!("Not shown: {}.", all.join("; "));
-    let mut lines = wrap(&drawable(&text), NOTE, WIDTH - FRAME.x - 40.0);
-    if lines.len() > MOST_LINES {
-        lines.truncate(MOST_LINES);
-        lines.push("… and more; accuracy.csv and speed.csv have every model.".to_owned());
-    }
-    lines
+    let more = "… and more; accuracy.csv and speed.csv have every model.";
+    frame::note_lines(&text, FRAME.x, MOST_LINES, more)
 }

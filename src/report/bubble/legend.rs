@@ -3,7 +3,7 @@
 use super::super::chart::canvas::{Canvas, Drawn, Style};
 use super::super::chart::scale::round_down;
 use super::super::chart::{AXIS, INK, SOFT};
-use super::super::markdown::figure;
+use super::super::tables::figure;
 use super::draw::FRAME;
 use super::points::Chart;
 use plotters::style::text_anchor::HPos;

@@ -8,34 +8,20 @@ mod draw;
 mod legend;
 mod points;
 
+pub use axes::score_title;
+pub use points::{score, tasks};
+
 use super::aggregate::Report;
-use super::chart::png;
-use super::{File, Room, escape};
-use crate::error::{Error, Result};
-use std::collections::BTreeSet;
+use super::chart;
+use super::{File, Names};
+use crate::error::Result;
 
 pub fn export(report: &Report) -> Result<Vec<File>> {
-    let (mut files, mut names) = (Vec::new(), BTreeSet::new());
+    let (mut files, mut names) = (Vec::new(), Names::default());
     for section in &report.sections {
         let Some(chart) = points::select(section) else { continue };
-        let stem = format!("bubble-{}", escape::file_name(&section.preset));
-        // Two presets may come to one name on disk; neither may overwrite the other.
-        let mut name = stem.clone();
-        let mut next = 2;
-        while !names.insert(name.to_lowercase()) {
-            name = format!("{stem}-{next}");
-            next += 1;
-        }
-        let refuse = |error| Error::data(format!("{name}.svg"), format!("not drawn: {error}"));
-        let svg = draw::svg(&chart).map_err(refuse)?;
-        let png = png::render(&svg, &format!("{name}.png"))?;
-        let file = |ending: &str, bytes| File {
-            room: Room::Plots,
-            name: format!("{name}.{ending}"),
-            bytes,
-        };
-        files.push(file("svg", svg.into_bytes()));
-        files.push(file("png", png));
+        let name = names.free("bubble", &section.preset);
+        files.extend(chart::files(&name, draw::svg(&chart))?);
     }
     Ok(files)
 }

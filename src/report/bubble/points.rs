@@ -30,7 +30,6 @@ pub struct Chart {
     pub preset: String,
     /// Titles of the tasks the score is of.
     pub tasks: Vec<String>,
-    pub is_five_tasks: bool,
     pub machine: Machine,
     pub meter: Meter,
     pub points: Vec<Point>,
@@ -84,8 +83,8 @@ pub fn select(section: &Section) -> Option<Chart> {
         }
     }
     let titles = tasks.iter().map(|task| task_title(task).to_owned()).collect();
-    let (preset, is_five_tasks) = (section.preset.clone(), tasks == five());
-    let chart = Chart { preset, tasks: titles, is_five_tasks, machine, meter, points, not_shown };
+    let preset = section.preset.clone();
+    let chart = Chart { preset, tasks: titles, machine, meter, points, not_shown };
     (!chart.points.is_empty()).then_some(chart)
 }
 
@@ -93,7 +92,8 @@ fn five() -> Vec<&'static str> {
     TASKS.iter().map(|(task, _)| *task).filter(|task| in_five(task)).collect()
 }
 
-fn tasks(section: &Section) -> Option<Vec<&str>> {
+/// The tasks a model's score is of.
+pub fn tasks(section: &Section) -> Option<Vec<&str>> {
     if section.rows.iter().any(|row| row.five_tasks.mean.is_some()) {
         return Some(five());
     }
@@ -106,7 +106,8 @@ fn tasks(section: &Section) -> Option<Vec<&str>> {
     (!nobody).then(|| shared.map(|task| section.tasks[task].name.as_str()).collect())
 }
 
-fn score(section: &Section, row: &Row, tasks: &[&str]) -> Option<f64> {
+/// The mean over those tasks; `None` unless every one is complete.
+pub fn score(section: &Section, row: &Row, tasks: &[&str]) -> Option<f64> {
     let means: Option<Vec<f64>> =
         tasks.iter().map(|task| Some(section.cell(row, task)?.complete()?.mean)).collect();
     mean(&means?)

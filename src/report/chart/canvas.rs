@@ -74,6 +74,16 @@ impl Canvas<'_> {
         self.0.draw(&PathElement::new([point(from), point(to)], style))
     }
 
+    pub fn path(&self, points: &[Point], colour: RGBColor, width: f64) -> Drawn {
+        let points: Vec<(i32, i32)> = points.iter().copied().map(point).collect();
+        self.0.draw(&PathElement::new(points, colour.stroke_width(length(width))))
+    }
+
+    pub fn area(&self, corners: &[Point], colour: RGBAColor) -> Drawn {
+        let corners: Vec<(i32, i32)> = corners.iter().copied().map(point).collect();
+        self.0.draw(&Polygon::new(corners, colour))
+    }
+
     pub fn disc(&self, centre: Point, radius: f64, colour: RGBAColor) -> Drawn {
         self.0.draw(&Circle::new(point(centre), length(radius), colour.filled()))
     }
@@ -109,7 +119,7 @@ impl Canvas<'_> {
 }
 
 /// In pixels.
-type Point = (f64, f64);
+pub type Point = (f64, f64);
 
 fn point((x, y): Point) -> (i32, i32) {
     ((x * FINE).round() as i32, (y * FINE).round() as i32)

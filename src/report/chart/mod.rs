@@ -6,10 +6,15 @@
 
 pub mod canvas;
 pub mod font;
+pub mod frame;
+pub mod marker;
 pub mod place;
 pub mod png;
 pub mod scale;
+pub mod stack;
 
+use crate::error::{Error, Result};
+use crate::report::{File, Room};
 use plotters::style::RGBColor;
 
 /// The colours of Okabe and Ito (2008), which people with any common colour vision tell
@@ -28,3 +33,19 @@ pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 pub const SOFT: RGBColor = RGBColor(0x5a, 0x5a, 0x5a);
 pub const GRID: RGBColor = RGBColor(0xe3, 0xe3, 0xe3);
 pub const AXIS: RGBColor = RGBColor(0x8a, 0x8a, 0x8a);
+
+/// The colour at two thirds of its light, for an edge that also shows in grey.
+pub fn darker(RGBColor(red, green, blue): RGBColor) -> RGBColor {
+    let [red, green, blue] = [red, green, blue].map(|part| (u16::from(part) * 2 / 3) as u8);
+    RGBColor(red, green, blue)
+}
+
+/// A drawing as the two files of a picture, `name.svg` and `name.png`.
+pub fn files(name: &str, drawing: canvas::Drawn<String>) -> Result<[File; 2]> {
+    let refuse = |error| Error::data(format!("{name}.svg"), format!("not drawn: {error}"));
+    let svg = drawing.map_err(refuse)?;
+    let png = png::render(&svg, &format!("{name}.png"))?;
+    let file =
+        |ending: &str, bytes| File { room: Room::Plots, name: format!("{name}.{ending}"), bytes };
+    Ok([file("svg", svg.into_bytes()), file("png", png)])
+}

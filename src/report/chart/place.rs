@@ -91,7 +91,7 @@ impl Room<'_> {
         }
         if let Some((from, to)) = place.leader {
             let passed = self.circles.iter().filter(|c| distance_to((c.x, c.y), from, to) < c.r);
-            cost += 80.0 * passed.count() as f64;
+            cost += 300.0 * passed.count() as f64;
         }
         Some(cost)
     }
@@ -136,7 +136,9 @@ fn joined(own: Circle, rect: Rect) -> (Place, f64) {
     let far = dx.hypot(dy);
     let edge = (own.x + dx / far.max(1e-9) * own.r, own.y + dy / far.max(1e-9) * own.r);
     let gap = far - own.r;
-    (Place { rect, leader: (gap > BESIDE).then_some((nearest, edge)) }, gap.max(0.0))
+    // A little off the letters.
+    let from = (nearest.0 - dx / far.max(1e-9) * AIR, nearest.1 - dy / far.max(1e-9) * AIR);
+    (Place { rect, leader: (gap > BESIDE).then_some((from, edge)) }, gap.max(0.0))
 }
 
 impl Rect {

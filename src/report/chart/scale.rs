@@ -1,6 +1,6 @@
 //! An axis: values to pixels, with round ticks.
 
-use super::super::markdown::figure;
+use super::super::tables::figure;
 
 /// Beyond this ratio of largest to smallest, small values would crowd at zero.
 const LOG_FROM: f64 = 8.0;
@@ -44,6 +44,13 @@ impl Scale {
         let per_pixel = (high - low) / (room - 2.0 * margin).max(room / 10.0);
         let wider = per_pixel * margin.min(room * 0.45);
         Self { log, low: low - wider, high: high + wider, from, to }
+    }
+
+    /// Logarithmic whatever the range; values must be above zero.
+    pub fn logarithmic(values: &[f64], (from, to): (f64, f64), margin: f64) -> Self {
+        let logs: Vec<f64> = values.iter().map(|value| value.log10()).collect();
+        // A lone value gets half a decade.
+        Self { log: true, ..Self::new(&logs, (from, to), margin, 0.5, false) }
     }
 
     pub fn pixel(&self, value: f64) -> f64 {
@@ -135,6 +142,14 @@ mod tests {
         assert!(labels(&wide).len() <= 8, "{:?}", labels(&wide));
         let fine = Scale::new(&[0.1, 0.3], (0.0, 800.0), 0.0, 0.1, true);
         assert_eq!(labels(&fine), ["0.1", "0.15", "0.2", "0.25", "0.3"]);
+    }
+
+    #[test]
+    fn a_narrow_range_may_be_logarithmic_too() {
+        let scale = Scale::logarithmic(&[2.0, 8.0], (0.0, 100.0), 10.0);
+        let at = [2.0, 4.0, 8.0].map(|value| scale.pixel(value).round());
+        assert_eq!(at, [10.0, 50.0, 90.0]);
+        assert_eq!(labels(&scale), ["2", "5"]);
     }
 
     #[test]

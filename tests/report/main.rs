@@ -1,5 +1,7 @@
 //! `lra report` on synthetic run folders: what is shown, what is missing, what is odd.
 
+mod charts;
+
 use lra::error::Result;
 use lra::records::*;
 use lra::report::{self, File, Published, Report};
@@ -129,11 +131,11 @@ fn a_small_report_is_exactly_this() {
     ]);
     let text = report::terminal(&report);
     let expected = "\
-| Model              |            ListOps |       Text | Retrieval | Image | Pathfinder | Path-X |     Average of 5 |     Average of 6 |
-|:-------------------|-------------------:|-----------:|----------:|------:|-----------:|-------:|-----------------:|-----------------:|
-| Transformer        | 37.00 ± 1.00 (n=2) |          - |         - |     - |          - |      - | - (1 of 5 tasks) | - (1 of 6 tasks) |
-| Linear Transformer |        36.00 (n=1) | FAIL (n=1) |         - |     - |          - |      - | - (1 of 5 tasks) | - (1 of 6 tasks) |
-| (majority class)   |              17.00 |      17.00 |         - |     - |          - |      - |                  |                  |
+| Model              |            ListOps |       Text | Retrieval | Image | Pathfinder | Path-X | Average of 5 (paper) | Average of 6 (FAIL = 50) |
+|:-------------------|-------------------:|-----------:|----------:|------:|-----------:|-------:|---------------------:|-------------------------:|
+| Transformer        | 37.00 ± 1.00 (n=2) |          - |         - |     - |          - |      - |     - (1 of 5 tasks) |         - (1 of 6 tasks) |
+| Linear Transformer |        36.00 (n=1) | FAIL (n=1) |         - |     - |          - |      - |     - (1 of 5 tasks) |         - (1 of 6 tasks) |
+| (majority class)   |              17.00 |      17.00 |         - |     - |          - |      - |                      |                          |
 ";
     assert!(text.contains(expected), "{text}");
     let expected = "\
@@ -483,11 +485,19 @@ fn json_is_the_aggregate_and_only_that() {
         .collect();
     names.sort();
     let expected = [
+        "accuracy-quick.tex",
         "accuracy.csv",
+        "averages.csv",
         "bubble-quick.png",
         "bubble-quick.svg",
+        "curves-quick-listops.png",
+        "curves-quick-listops.svg",
+        "parameters-quick.png",
+        "parameters-quick.svg",
+        "published.tex",
         "report.md",
         "runs.csv",
+        "speed-quick.tex",
         "speed.csv",
     ];
     assert_eq!(names, expected);

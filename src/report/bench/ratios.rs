@@ -1,9 +1,9 @@
 //! Several measurements beside a peer in one table: speed and memory against PyTorch's.
 
-use super::results::{Results, Row};
+use super::super::tables::Table;
 use super::tables::machine;
+use crate::bench::{Results, Row};
 use crate::records::statistics::{geometric_mean, median};
-use crate::report::Table;
 
 /// A column: where it was measured.
 fn column(row: &Row) -> String {
@@ -64,7 +64,7 @@ pub fn ratios(all: &[Results]) -> Option<String> {
          All {} cells: speed {} in the geometric mean, {least:.2}x at least; memory {}, {most:.2}x \
          at most. Modes of PyTorch: {}.\n",
         machine(all.first()?),
-        table.text(),
+        table.markdown(),
         every.len(),
         mean(&every),
         mean(&memories),

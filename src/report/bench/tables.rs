@@ -1,8 +1,10 @@
 //! What is printed of results: the paper's Table 2, growth, and the peer's ratios.
 
-use super::results::{Results, Row, Side};
+use super::super::names::TRANSFORMER;
+use super::super::tables::Table;
+use super::growth::{self, lost};
+use crate::bench::{Results, Row, Side};
 use crate::records::statistics::{geometric_mean, median};
-use crate::report::Table;
 use std::collections::BTreeMap;
 
 /// Markdown.
@@ -10,9 +12,9 @@ pub fn tables(results: &Results) -> String {
     let mut text = format!("{}: `{}`\n\n", machine(results), results.command);
     let groups = groups(results);
     for ((task, preset), rows) in &groups {
-        text += &format!("{task}, preset {preset}:\n\n{}\n", speed(rows));
-        if let Some(growth) = growth(rows) {
-            text += &format!("{growth}\n");
+        text += &format!("{task}, preset {preset}:\n\n{}\n", speed(rows).markdown());
+        if let Some(growth) = growth::table(rows) {
+            text += &format!("{}\n", growth.markdown());
         }
     }
     if results.rows.iter().any(|row| !row.peers.is_empty()) {
@@ -34,7 +36,7 @@ pub fn tables(results: &Results) -> String {
 }
 
 /// What the figures belong to.
-pub(super) fn machine(results: &Results) -> String {
+pub fn machine(results: &Results) -> String {
     let e = &results.environment;
     format!(
         "{}, {} threads of {} cores, f32, a matrix product reaches {:.0} GFLOP/s, lra {}",
@@ -42,9 +44,9 @@ pub(super) fn machine(results: &Results) -> String {
     )
 }
 
-type Groups<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Row>>;
+pub type Groups<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Row>>;
 
-fn groups(results: &Results) -> Groups<'_> {
+pub fn groups(results: &Results) -> Groups<'_> {
     let mut groups = Groups::new();
     for row in results.rows.iter().filter(|row| !row.repeated) {
         groups.entry((&row.task, &row.preset)).or_default().push(row);
@@ -52,14 +54,14 @@ fn groups(results: &Results) -> Groups<'_> {
     groups
 }
 
-fn lengths(rows: &[&Row]) -> Vec<usize> {
+pub fn lengths(rows: &[&Row]) -> Vec<usize> {
     let mut lengths: Vec<usize> = rows.iter().map(|row| row.length).collect();
     lengths.sort_unstable();
     lengths.dedup();
     lengths
 }
 
-fn models<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
+pub fn models<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
     let mut models: Vec<&str> = Vec::new();
     for row in rows {
         if !models.contains(&row.model.as_str()) {
@@ -69,83 +71,47 @@ fn models<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
     models
 }
 
-fn find<'a>(rows: &[&'a Row], model: &str, length: usize) -> Option<&'a Side> {
-    let row = rows.iter().find(|row| row.model == model && row.length == length)?;
-    row.own.as_ref()
-}
-
 /// Steps per second and memory by length, with ratios to the Transformer's.
-fn speed(rows: &[&Row]) -> String {
+pub fn speed(rows: &[&Row]) -> Table {
     let lengths = lengths(rows);
     let batch = |n: usize| rows.iter().find(|r| r.length == n).map_or(0, |r| r.batch);
     let mut header = vec!["Model".to_owned()];
     header.extend(lengths.iter().map(|&n| format!("{n} x {}: steps/s", batch(n))));
     header.extend(lengths.iter().map(|&n| format!("{n}: peak MB")));
     let mut table = Table::new(header);
+    let rate = |side: &Side| {
+        let (rate, spread) = side.rate();
+        (rate, format!("{rate:.2} ± {spread:.2}"))
+    };
+    let memory = |side: &Side| {
+        let taken = side.memory.taken() as f64;
+        (taken, format!("{:.0}", taken / 1e6))
+    };
     for model in models(rows) {
         let mut cells = vec![model.to_owned()];
-        for &n in &lengths {
-            let base = find(rows, "transformer", n).map(|side| side.rate().0);
-            cells.push(match find(rows, model, n) {
-                None => "-".to_owned(),
-                Some(side) => {
-                    let (rate, spread) = side.rate();
-                    let ratio = base.map_or(String::new(), |b| format!(" ({:.2}x)", rate / b));
-                    format!("{rate:.2} ± {spread:.2}{ratio}")
-                }
-            });
-        }
-        for &n in &lengths {
-            let base = find(rows, "transformer", n).map(|side| side.memory.taken());
-            cells.push(match find(rows, model, n) {
-                None => "-".to_owned(),
-                Some(side) => {
-                    let taken = side.memory.taken() as f64;
-                    let ratio =
-                        base.map_or(String::new(), |b| format!(" ({:.2}x)", taken / b as f64));
-                    format!("{:.0}{ratio}", taken / 1e6)
-                }
-            });
-        }
+        cells.extend(lengths.iter().map(|&n| beside(rows, model, n, &rate)));
+        cells.extend(lengths.iter().map(|&n| beside(rows, model, n, &memory)));
         table.push(cells);
     }
-    table.text()
+    table
 }
 
-/// Least-squares slope of ln y over ln x.
-fn exponent(points: &[(f64, f64)]) -> Option<f64> {
-    if points.len() < 2 {
-        return None;
+/// A model's figure at a length and its ratio to the Transformer's, or why there is none.
+fn beside(
+    rows: &[&Row],
+    model: &str,
+    length: usize,
+    figure: &dyn Fn(&Side) -> (f64, String),
+) -> String {
+    let find = |model: &str| rows.iter().find(|row| row.model == model && row.length == length);
+    let own = |row: &&Row| row.own.as_ref().map(figure);
+    let base = find(TRANSFORMER).and_then(own);
+    match (find(model), find(model).and_then(own), base) {
+        (None, ..) => "-".to_owned(),
+        (Some(row), None, _) => lost(row).unwrap_or("-").to_owned(),
+        (_, Some((value, text)), Some((base, _))) => format!("{text} ({:.2}x)", value / base),
+        (_, Some((_, text)), None) => text,
     }
-    let logs: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
-    let count = logs.len() as f64;
-    let mean = logs.iter().fold((0.0, 0.0), |m, p| (m.0 + p.0 / count, m.1 + p.1 / count));
-    let up: f64 = logs.iter().map(|p| (p.0 - mean.0) * (p.1 - mean.1)).sum();
-    let across: f64 = logs.iter().map(|p| (p.0 - mean.0).powi(2)).sum();
-    (across > 0.0).then(|| up / across)
-}
-
-/// Exponents of the time and memory of one example in its length.
-fn growth(rows: &[&Row]) -> Option<String> {
-    if lengths(rows).len() < 2 {
-        return None;
-    }
-    let header = ["Model", "Time of an example grows as", "Memory of an example grows as"];
-    let mut table = Table::new(header.map(str::to_owned).to_vec());
-    for model in models(rows) {
-        let points = |value: &dyn Fn(&Side, f64) -> f64| -> Vec<(f64, f64)> {
-            let of = |row: &&&Row| {
-                let side = row.own.as_ref()?;
-                Some((row.length as f64, value(side, row.batch as f64)))
-            };
-            rows.iter().filter(|row| row.model == model).filter_map(|row| of(&row)).collect()
-        };
-        let time = exponent(&points(&|side, batch| 1.0 / (side.rate().0 * batch)));
-        let memory = exponent(&points(&|side, batch| side.memory.taken() as f64 / batch));
-        let show = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("n^{x:.2}"));
-        table.push(vec![model.to_owned(), show(time), show(memory)]);
-    }
-    Some(table.text())
 }
 
 fn peers(results: &Results) -> String {
@@ -194,7 +160,7 @@ fn peers(results: &Results) -> String {
     last[0] = "(geometric mean)".to_owned();
     (last[5], last[6]) = (mean(&speeds), mean(&memories));
     table.push(last);
-    table.text()
+    table.markdown()
 }
 
 /// Where a step's time goes.
@@ -225,10 +191,10 @@ fn profile(row: &Row, own: &Side, results: &Results) -> String {
     let known: f64 = shares.iter().map(|s| s.seconds).sum();
     table.push(line("(graph and composed ops)", 0.0, seconds - known, 0.0));
     table.push(line("(whole step, declared FLOPs)", 0.0, seconds, row.flops * steps as f64));
-    table.text()
+    table.markdown()
 }
 
-fn drift(results: &Results) -> Option<String> {
+pub fn drift(results: &Results) -> Option<String> {
     let again = results.rows.iter().find(|row| row.repeated)?;
     let first = results
         .rows
@@ -247,15 +213,6 @@ fn drift(results: &Results) -> Option<String> {
 mod tests {
     use super::*;
     use crate::bench::{Memory, Window};
-
-    #[test]
-    fn growth_is_the_slope_of_logarithms() {
-        let points: Vec<(f64, f64)> =
-            [1024.0, 2048.0, 4096.0f64].map(|n| (n, 3.0 * n.powf(1.5))).to_vec();
-        assert!((exponent(&points).unwrap() - 1.5).abs() < 1e-12);
-        assert_eq!(exponent(&points[..1]), None);
-        assert_eq!(exponent(&[(8.0, 1.0), (8.0, 2.0)]), None);
-    }
 
     fn side(name: &str, rates: [f64; 3], taken: u64) -> Side {
         let window = |rate: f64| Window { steps: 10, seconds: 10.0 / rate };

@@ -1,0 +1,189 @@
+//! The pictures, by the geometry of what is drawn: words that overlap cannot be read.
+
+use super::*;
+use lra::bench::{Memory as Taken, Results, Row, Side, Window};
+use lra::report::bench;
+use resvg::usvg::{Node, Options, Rect, Tree, fontdb};
+use std::sync::Arc;
+
+/// Every text of an SVG with the box it covers, and the picture's size.
+fn texts(svg: &str) -> (Vec<(String, Rect)>, (f32, f32)) {
+    let mut options = Options { font_family: "Roboto".to_owned(), ..Options::default() };
+    for name in ["Roboto-Regular", "Roboto-Medium"] {
+        let path = format!("{}/src/report/font/{name}.subset.ttf", env!("CARGO_MANIFEST_DIR"));
+        let bytes = Arc::new(fs::read(path).unwrap());
+        options.fontdb_mut().load_font_source(fontdb::Source::Binary(bytes));
+    }
+    let tree = Tree::from_str(svg, &options).unwrap();
+    let mut found = Vec::new();
+    let mut open: Vec<&Node> = tree.root().children().iter().collect();
+    while let Some(node) = open.pop() {
+        match node {
+            Node::Group(group) => open.extend(group.children()),
+            Node::Text(text) => {
+                let words: String = text.chunks().iter().map(|chunk| chunk.text()).collect();
+                found.push((words, text.abs_bounding_box()));
+            }
+            _ => {}
+        }
+    }
+    (found, (tree.size().width(), tree.size().height()))
+}
+
+fn assert_legible(name: &str, svg: &str) {
+    let (texts, (width, height)) = texts(svg);
+    assert!(texts.len() > 5, "{name}: {texts:?}");
+    // Boxes are as high as the typeface, letters lower: two pixels of air are no contact.
+    let overlap = |a: &Rect, b: &Rect| {
+        a.left() < b.right()
+            && b.left() < a.right()
+            && a.top() + 2.0 < b.bottom()
+            && b.top() + 2.0 < a.bottom()
+    };
+    for (i, (text, rect)) in texts.iter().enumerate() {
+        let inside = rect.left() >= 0.0
+            && rect.top() >= 0.0
+            && rect.right() <= width
+            && rect.bottom() <= height;
+        assert!(inside, "{name}: {text:?} leaves the picture: {rect:?} of {width} x {height}");
+        for (other, at) in &texts[i + 1..] {
+            assert!(!overlap(rect, at), "{name}: {text:?} {rect:?} and {other:?} {at:?}");
+        }
+    }
+}
+
+/// Forty models, crowded: many of nearly one speed, score and size; some failed.
+fn crowd() -> Vec<Record> {
+    let mut records = Vec::new();
+    for model in 0..40u64 {
+        for seed in 0..2 {
+            let percent = 30.0 + (model * model % 7) as f64 / 3.0 + seed as f64;
+            let mut one = record("listops", &format!("attention-number-{model}"), seed, percent);
+            one.parameters = 100_000 + 1_000 * (model % 5);
+            one.speed.as_mut().unwrap().examples_per_second = 60.0 + (model % 9) as f64;
+            one.memory.peak_live = Some(100_000_000 * (1 + model % 3));
+            let at = |step: u64| Evaluation {
+                step,
+                train_loss: 2.0,
+                validation: Metrics {
+                    loss: 1.5,
+                    accuracy: percent / 100.0 - 1.0 / step as f64,
+                    examples: 100,
+                },
+            };
+            one.evaluations = (1..=10).map(|k| at(k * 1000)).collect();
+            if model % 13 == 5 && seed == 1 {
+                one = ended(one, Status::Diverged);
+            }
+            records.push(one);
+        }
+    }
+    records
+}
+
+fn bench_of(models: u64) -> bench::File {
+    let row = |model: u64, length: usize| {
+        let seconds = 0.01 * (length as f64 / 1024.0).powf(1.0 + (model % 3) as f64 / 2.0);
+        let side = Side {
+            name: "lra".into(),
+            attention: None,
+            train: vec![Window { steps: 1, seconds }; 3],
+            evaluate: Vec::new(),
+            memory: Taken { peak: length as u64 * (1000 + model), ..Taken::default() },
+        };
+        let is_lost = model == 3 && length == 4096;
+        Row {
+            model: format!("attention-number-{model}"),
+            task: "text".into(),
+            preset: "lra".into(),
+            length,
+            batch: 2,
+            parameters: 1,
+            flops: 1.0,
+            own: (!is_lost).then_some(side),
+            peers: Vec::new(),
+            failures: if is_lost { vec!["lra: out of memory: it ended".into()] } else { vec![] },
+            repeated: false,
+        }
+    };
+    let lengths = [1024, 2048, 3072, 4096];
+    let rows = (0..models).flat_map(|model| lengths.map(|length| row(model, length))).collect();
+    let (environment, command) = (Environment::default(), "lra bench".to_owned());
+    let results = Results { environment, command, ceiling: 1.0, rows };
+    bench::File { name: "some/where.json".into(), results }
+}
+
+fn svgs(files: &[File]) -> Vec<(&str, &str)> {
+    let svg = |file: &'_ File| file.name.ends_with(".svg");
+    files
+        .iter()
+        .filter(|file| svg(file))
+        .map(|file| (file.name.as_str(), std::str::from_utf8(&file.bytes).unwrap()))
+        .collect()
+}
+
+#[test]
+fn forty_models_are_legible_in_every_picture() {
+    let mut report = report_on(&crowd());
+    report.bench = vec![bench_of(40)];
+    let files = report::files(&report).unwrap();
+    let svgs = svgs(&files);
+    let names: Vec<&str> = svgs.iter().map(|(name, _)| *name).collect();
+    let expected = [
+        "bubble-quick.svg",
+        "curves-quick-listops.svg",
+        "growth-text-lra.svg",
+        "parameters-quick.svg",
+    ];
+    assert_eq!(names, expected);
+    for (name, svg) in svgs {
+        assert_legible(name, svg);
+        let named = texts(svg).0.iter().filter(|(t, _)| t.starts_with("attention-number-")).count();
+        // The models with a failed seed have no score, and growth names all twice.
+        let least = if name.starts_with("growth") { 80 } else { 36 };
+        assert!(named >= least, "{name}: {named} names");
+    }
+}
+
+#[test]
+fn what_failed_is_told_in_the_pictures() {
+    let mut report = report_on(&crowd());
+    report.bench = vec![bench_of(5)];
+    let files = report::files(&report).unwrap();
+    let growth = text(&files, "growth-text-lra.svg");
+    assert!(growth.contains("Not shown: attention-number-3 OOM at 4096."), "{growth}");
+    assert!(growth.contains("n^1.50") && growth.contains("n^2.00"), "fitted powers: {growth}");
+    let curves = text(&files, "curves-quick-listops.svg");
+    assert!(curves.contains("(1 of 2 seeds, 1 FAIL)"), "{curves}");
+    let bubble = text(&files, "bubble-quick.svg");
+    assert!(bubble.contains("ListOps done 1, diverged 1"), "{bubble}");
+    let markdown = text(&files, "report.md");
+    assert!(markdown.contains("attention-number-3 at 4096: lra: out of memory"), "{markdown}");
+    assert!(markdown.contains(" OOM |"), "{markdown}");
+    let csv = text(&files, "bench.csv");
+    assert!(csv.contains(",lra,attention-number-3,4096,2,OOM,"), "{csv}");
+}
+
+/// A folder without a record has its curve from its events.
+#[test]
+fn a_run_at_work_has_a_curve() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = save(root.path(), "begun", &record("listops", "transformer", 1, 0.0));
+    fs::remove_file(folder.join("record.json")).unwrap();
+    let row = |step| {
+        format!(
+            "{{\"event\":\"evaluation\",\"step\":{step},\"train_loss\":2.0,\"loss\":2.0,\
+             \"accuracy\":0.25,\"examples\":9}}\n"
+        )
+    };
+    fs::write(folder.join("events.jsonl"), row(100) + &row(200) + "{\"torn").unwrap();
+    let report = report_of(root.path());
+    assert_eq!(report.unfinished[0].evaluations.len(), 2);
+    let files = report::files(&report).unwrap();
+    let svg = text(&files, "curves-quick-listops.svg");
+    assert!(svg.contains("unfinished (n=1)"), "{svg}");
+    assert_legible("curves", svg);
+    fs::write(folder.join("events.jsonl"), format!("{{\"torn\n{}", row(200))).unwrap();
+    let skipped = report_of(root.path()).skipped.join("\n");
+    assert!(skipped.contains("events.jsonl:1: damaged"), "{skipped}");
+}
