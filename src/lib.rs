@@ -19,7 +19,7 @@
 //! - [`bench`]: training steps per second of many cells, beside a peer where there is one
 //! - [`measure`]: speed, memory, machine, signals
 //! - [`records`]: the record of a run, its folder, statistics
-//! - [`report`]: tables and the bubble chart, from records alone
+//! - [`report`]: tables, charts, a page to search and parts of documents, from records alone
 //! - [`random`]: keyed streams, the only source of randomness
 //! - [`error`]: errors and exit codes; [`progress`]: bars and lines; [`atomic`]: whole files
 

@@ -2,7 +2,8 @@
 //!
 //! `aggregate` turns records into one section per preset; an exporter turns the whole report
 //! into files, in memory. A new format is one small file with an `export` function, and one
-//! line in `EXPORTERS`. Nothing here knows of training, and nothing depends on the date: the
+//! line in `EXPORTERS`. `page` tells the same as one HTML file, and `splice` puts tables and
+//! pictures into documents. Nothing here knows of training, and nothing depends on the date: the
 //! same records give the same bytes.
 //!
 //! Two rules hold everywhere. What is missing is shown as missing, and what failed as failed:

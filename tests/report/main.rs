@@ -1,6 +1,8 @@
 //! `lra report` on synthetic run folders: what is shown, what is missing, what is odd.
 
 mod charts;
+mod page;
+mod splice;
 
 use lra::error::Result;
 use lra::records::*;

@@ -52,8 +52,11 @@ pub fn svg(picture: &Picture) -> Drawn<String> {
     })
 }
 
+/// A model's place among all, the model, and its points in the panel's unit.
+type Plotted<'a> = (usize, &'a Growth, Vec<(f64, f64)>);
+
 fn draw(canvas: &Canvas, picture: &Picture, panel: &Panel, frame: Rect) -> Drawn {
-    let lines: Vec<(usize, &Growth, Vec<(f64, f64)>)> = picture
+    let lines: Vec<Plotted> = picture
         .lines
         .iter()
         .enumerate()
@@ -61,7 +64,7 @@ fn draw(canvas: &Canvas, picture: &Picture, panel: &Panel, frame: Rect) -> Drawn
             let points = (panel.of)(line).points.iter();
             (index, line, points.map(|(n, value)| (*n, value * panel.unit)).collect())
         })
-        .filter(|(.., points): &(usize, &Growth, Vec<(f64, f64)>)| !points.is_empty())
+        .filter(|(.., points): &Plotted| !points.is_empty())
         .collect();
     let all = || lines.iter().flat_map(|(.., points)| points);
     let lengths: Vec<f64> = all().map(|(n, _)| *n).collect();

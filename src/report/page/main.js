@@ -70,7 +70,9 @@ function start() {
   byId("theme").addEventListener("click", () => {
     setTheme(THEMES[1 - THEMES.indexOf(document.documentElement.dataset.theme)]);
   });
-  options(byId("preset"), DATA.presets.map((one) => [one.name, one.name]));
+  const runsOf = (one) => DATA.runs.filter((run) => run.preset === one.name).length;
+  const most = [...DATA.presets].sort((a, b) => runsOf(b) - runsOf(a))[0];
+  options(byId("preset"), DATA.presets.map((one) => [one.name, one.name]), most?.name);
   options(byId("curve"), Object.entries(CURVES).map(([key, [, name]]) => [key, name]));
   byId("preset").addEventListener("change", drawPreset);
   byId("curve").addEventListener("change", () => drawCurves(chosen));
@@ -87,13 +89,16 @@ function start() {
   drawPreset();
   tables(byId("measured"), DATA.measured);
   tables(byId("published"), DATA.published);
-  let width = innerWidth;
-  addEventListener("resize", () => {
-    if (innerWidth === width) return;
-    width = innerWidth;
+  // Drawn for the width there is; the first call tells the one they were drawn for.
+  let width = byId("content").clientWidth;
+  const redraw = () => {
+    if (byId("content").clientWidth === width) return;
+    width = byId("content").clientWidth;
     if (charts().length) drawBubble(charts());
     drawCurves(chosen);
-  });
+  };
+  // In a frame of its own: what it draws may change the width again.
+  new ResizeObserver(() => requestAnimationFrame(redraw)).observe(byId("content"));
 }
 
 start();
