@@ -1,7 +1,7 @@
 //! What is printed of results: the paper's Table 2, growth, and the peer's ratios.
 
 use super::results::{Results, Row, Side};
-use crate::records::statistics::{geometric_mean, median};
+use crate::records::statistics::{exponent, geometric_mean, median};
 use crate::report::Table;
 use std::collections::BTreeMap;
 
@@ -110,19 +110,6 @@ fn speed(rows: &[&Row]) -> String {
         table.push(cells);
     }
     table.text()
-}
-
-/// Least-squares slope of ln y over ln x.
-fn exponent(points: &[(f64, f64)]) -> Option<f64> {
-    if points.len() < 2 {
-        return None;
-    }
-    let logs: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
-    let count = logs.len() as f64;
-    let mean = logs.iter().fold((0.0, 0.0), |m, p| (m.0 + p.0 / count, m.1 + p.1 / count));
-    let up: f64 = logs.iter().map(|p| (p.0 - mean.0) * (p.1 - mean.1)).sum();
-    let across: f64 = logs.iter().map(|p| (p.0 - mean.0).powi(2)).sum();
-    (across > 0.0).then(|| up / across)
 }
 
 /// Exponents of the time and memory of one example in its length.
@@ -247,15 +234,6 @@ fn drift(results: &Results) -> Option<String> {
 mod tests {
     use super::*;
     use crate::bench::{Memory, Window};
-
-    #[test]
-    fn growth_is_the_slope_of_logarithms() {
-        let points: Vec<(f64, f64)> =
-            [1024.0, 2048.0, 4096.0f64].map(|n| (n, 3.0 * n.powf(1.5))).to_vec();
-        assert!((exponent(&points).unwrap() - 1.5).abs() < 1e-12);
-        assert_eq!(exponent(&points[..1]), None);
-        assert_eq!(exponent(&[(8.0, 1.0), (8.0, 2.0)]), None);
-    }
 
     fn side(name: &str, rates: [f64; 3], taken: u64) -> Side {
         let window = |rate: f64| Window { steps: 10, seconds: 10.0 / rate };

@@ -4,6 +4,14 @@
 //! (divisor n - 1); it is unknown for one run, and shown as unknown. Spread of a median is
 //! the median absolute deviation, unscaled.
 
+mod bootstrap;
+mod growth;
+mod student;
+
+pub use bootstrap::{bootstrap, quantile};
+pub use growth::exponent;
+pub use student::{Welch, half_width, welch};
+
 use serde::Serialize;
 use std::collections::BTreeMap;
 
