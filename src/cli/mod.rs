@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod data;
 mod estimate;
+mod export;
 mod list;
 mod out;
 mod report;
@@ -39,6 +40,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Turn the records of runs into tables and charts
     Report(report::ReportArgs),
+    /// Write a run's history for another tool
+    Export(export::ExportArgs),
     /// Prepare, verify, export and look at the tasks' data
     Data(data::DataArgs),
     /// Draw what models look at
@@ -61,6 +64,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Sweep(args) => sweep::run(args, registry, &progress),
         Command::Bench(args) => bench::run(args, registry, &progress),
         Command::Report(args) => report::run(args, &progress),
+        Command::Export(args) => export::run(args),
         Command::Data(args) => data::run(args, &progress),
         Command::Show(args) => show::run(args, registry, &progress),
         Command::List(args) => list::run(args, registry),

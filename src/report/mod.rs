@@ -15,16 +15,17 @@ mod average;
 mod bubble;
 mod cell;
 pub(crate) mod chart;
-mod escape;
+pub(crate) mod escape;
 mod markdown;
 mod names;
 mod notes;
 mod published;
 mod runs_csv;
-mod seeds;
+pub(crate) mod seeds;
 mod speed;
 mod speed_csv;
 mod table;
+mod wandb;
 
 pub use aggregate::{Report, Row, Section, Task};
 pub use average::Average;
@@ -33,6 +34,7 @@ pub use markdown::terminal;
 pub use published::{Line, Published};
 pub use speed::{Machine, Meter, SpeedRow};
 pub use table::Table;
+pub use wandb::history;
 
 use crate::atomic::write_atomic;
 use crate::error::{Error, IoContext, Result};
