@@ -51,6 +51,14 @@ pub enum Error {
     #[error("{failed} of {of} runs failed; the first: {first}")]
     Cells { failed: usize, of: usize, first: String },
 
+    /// What was measured is worse than the baseline.
+    #[error(
+        "{count} regressions against {baseline}; where they are meant, `lra baseline save` takes \
+         what is there now as the new baseline",
+        baseline = .baseline.display()
+    )]
+    Regression { count: usize, baseline: PathBuf },
+
     #[error("stopped by signal {0}; give the same command again to continue")]
     Interrupted(i32),
 
@@ -131,6 +139,7 @@ impl Error {
             Self::Data { .. } => 3,
             Self::Diverged { .. } => 5,
             Self::OutOfMemory(_) => 6,
+            Self::Regression { .. } => 7,
             Self::Checkpoint { .. } => 8,
             Self::Locked { .. } => 9,
             Self::Io { .. } => 10,

@@ -3,19 +3,22 @@
 //!
 //! - `cell`: one measured cell, in a process of its own
 //! - `worker`: that process, seen from outside
+//! - `product`: a matrix product, to compare with
 //! - `runner`: which cells, in what order, in turns with the peer
 //! - `results`: what was measured, and its file
 //! - `tables`, `ratios`: what is printed of it
 
 mod cell;
+mod product;
 mod ratios;
 mod results;
 mod runner;
 mod tables;
 mod worker;
 
-pub use cell::{Cell, Memory, Window, batch, serve};
+pub use cell::{Cell, Counted, Memory, Window, batch, serve};
 pub use ratios::ratios;
 pub use results::{Results, Row, Side};
 pub use runner::{Batch, Peer, Plan, run};
 pub use tables::tables;
+pub use worker::Worker;
