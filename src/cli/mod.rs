@@ -3,6 +3,7 @@
 mod baseline;
 mod bench;
 mod check;
+mod compare;
 mod completions;
 mod data;
 mod estimate;
@@ -42,6 +43,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Turn the records of runs into tables and charts
     Report(report::ReportArgs),
+    /// Put two runs, or groups of runs, side by side
+    Compare(compare::CompareArgs),
     /// Compare what is here with a baseline: the regression gate
     Check(check::CheckArgs),
     /// Keep what is here, to check later versions against
@@ -70,6 +73,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Sweep(args) => sweep::run(args, registry, &progress),
         Command::Bench(args) => bench::run(args, registry, &progress),
         Command::Report(args) => report::run(args, &progress),
+        Command::Compare(args) => compare::run(args, &progress),
         Command::Check(args) => check::run(args, registry, &progress),
         Command::Baseline(args) => baseline::run(args, registry, &progress),
         Command::Export(args) => export::run(args),

@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod cli;
+mod compare;
 mod rounding;
 
 #[path = "../common/records.rs"]
