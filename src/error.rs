@@ -54,6 +54,13 @@ pub enum Error {
     /// A document does not show what its records say.
     #[error("{path} is stale: {parts}; `{command}` mends it", path = .path.display())]
     Stale { path: PathBuf, parts: String, command: String },
+    /// What was measured is worse than the baseline.
+    #[error(
+        "{count} regressions against {baseline}; where they are meant, `lra baseline save` takes \
+         what is there now as the new baseline",
+        baseline = .baseline.display()
+    )]
+    Regression { count: usize, baseline: PathBuf },
 
     #[error("stopped by signal {0}; give the same command again to continue")]
     Interrupted(i32),
@@ -135,7 +142,7 @@ impl Error {
             Self::Data { .. } => 3,
             Self::Diverged { .. } => 5,
             Self::OutOfMemory(_) => 6,
-            Self::Stale { .. } => 7,
+            Self::Stale { .. } | Self::Regression { .. } => 7,
             Self::Checkpoint { .. } => 8,
             Self::Locked { .. } => 9,
             Self::Io { .. } => 10,

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cli -> config -> tasks -> data -> models (attention -> layers -> ops) -> train
-//!     -> records -> report
+//!     -> records -> report / check
 //! ```
 //!
 //! - [`cli`]: one verb, one file; [`cli::main`] is the whole program for a [`attention::Registry`]
@@ -17,6 +17,7 @@
 //! - [`models`]: the encoder around an attention
 //! - [`train`]: loop, optimiser, checkpoints
 //! - [`bench`]: training steps per second of many cells, beside a peer where there is one
+//! - [`check`]: the regression gate: counters, speed and accuracy against a baseline
 //! - [`measure`]: speed, memory, machine, signals
 //! - [`records`]: the record of a run, its folder, statistics
 //! - [`report`]: tables, charts, a page to search and parts of documents, from records alone
@@ -26,6 +27,7 @@
 pub mod atomic;
 pub mod attention;
 pub mod bench;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod data;

@@ -106,6 +106,14 @@ impl Registry {
         self.variants.iter()
     }
 
+    /// The names that were given, or where `all` is among them, every one.
+    pub fn names(&self, given: &[String]) -> Vec<String> {
+        match given.iter().any(|name| name == "all") {
+            true => self.iter().map(|variant| variant.name.to_owned()).collect(),
+            false => given.to_vec(),
+        }
+    }
+
     pub fn get(&self, name: &str) -> Result<&Variant> {
         self.iter().find(|v| v.name == name).ok_or_else(|| {
             let names: Vec<_> = self.iter().map(|v| v.name).collect();

@@ -3,8 +3,11 @@
 //! The process reads one command a line from its input and answers each with one JSON
 //! document a line: `window S` trains for at least S seconds, `evaluate S` scores, `end` tells
 //! the memory and ends. A peer written in another language speaks the same, so that two sides
-//! can be measured in turns without being started anew (`benches/peers/`).
+//! can be measured in turns without being started anew (`benches/peers/`). `lra check` has two
+//! more: `steps N` trains N steps and tells what they counted, `calibrate S` multiplies
+//! matrices.
 
+use super::product::Product;
 use crate::attention::Variant;
 use crate::config::{RunConfig, Sizes};
 use crate::data::Batch;
@@ -79,6 +82,17 @@ impl Memory {
     }
 }
 
+/// What some steps on one batch come to, whatever the clock says.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Of the last step's batch, before its update.
+    pub loss: f64,
+    /// The most live heap bytes, above those before the model was built.
+    pub peak_live: Option<u64>,
+    /// Blocks taken from the heap.
+    pub allocations: Option<u64>,
+}
+
 /// A batch of random inputs of so many tokens, keyed by the run's seed.
 pub fn batch(config: &RunConfig, sizes: Sizes, tokens: usize) -> Result<Batch> {
     let (rows, n) = (config.train.batch * sizes.parts, config.model.length);
@@ -104,26 +118,40 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    fn train(&mut self) -> Result<()> {
+    /// One step; its loss.
+    fn train(&mut self) -> Result<f64> {
         let Self { cell, model, optimiser, batch, step: at } = self;
-        step(model, optimiser, batch, &cell.config, *at, &|| false)?;
+        let done = step(model, optimiser, batch, &cell.config, *at, &|| false)?;
         *at += 1;
-        Ok(())
+        Ok(done.map_or(f64::NAN, |done| done.loss))
     }
 
-    fn window(&mut self, seconds: f64, train: bool) -> Result<Window> {
-        let (started, mut steps) = (Instant::now(), 0);
-        loop {
-            if train {
-                self.train()?;
-            } else {
-                score(&self.model, &self.batch, (self.cell.config.run.seed, self.step))?;
-            }
-            steps += 1;
-            let seconds_now = started.elapsed().as_secs_f64();
-            if seconds_now >= seconds {
-                return Ok(Window { steps, seconds: seconds_now });
-            }
+    fn score(&self) -> Result<()> {
+        score(&self.model, &self.batch, (self.cell.config.run.seed, self.step)).map(|_| ())
+    }
+
+    fn counted(&mut self, steps: u64, bare: Option<u64>) -> Result<Counted> {
+        measure::reset_peaks();
+        let before = measure::allocations();
+        let mut loss = f64::NAN;
+        for _ in 0..steps {
+            loss = self.train()?;
+        }
+        let above = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
+        let allocations = above(measure::allocations(), before);
+        Ok(Counted { loss, peak_live: above(measure::peak_live(), bare), allocations })
+    }
+}
+
+/// Whole pieces of `work` for at least so many seconds.
+fn window(seconds: f64, mut work: impl FnMut() -> Result<()>) -> Result<Window> {
+    let (started, mut steps) = (Instant::now(), 0);
+    loop {
+        work()?;
+        steps += 1;
+        let seconds_now = started.elapsed().as_secs_f64();
+        if seconds_now >= seconds {
+            return Ok(Window { steps, seconds: seconds_now });
         }
     }
 }
@@ -137,7 +165,7 @@ pub fn serve(
 ) -> Result<()> {
     cell.config.check()?;
     plan(&cell.config, variant, cell.sizes)?.check()?;
-    let base = measure::resident().unwrap_or(0);
+    let (base, bare) = (measure::resident().unwrap_or(0), measure::live());
     let (model, weights) = build(&cell.config, variant, cell.sizes, &Device::Cpu)?;
     let optimiser = AdamW::new(weights.vars())?;
     let batch = batch(&cell.config, cell.sizes, cell.config.model.length)?;
@@ -155,17 +183,21 @@ pub fn serve(
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["window", seconds] => {
-                let window = trial.window(number(seconds)?, true)?;
-                answer(&mut answers, &window)?;
+                let trained = window(number(seconds)?, || trial.train().map(|_| ()))?;
+                answer(&mut answers, &trained)?;
             }
             ["evaluate", seconds] => {
-                let window = trial.window(number(seconds)?, false)?;
-                answer(&mut answers, &window)?;
+                answer(&mut answers, &window(number(seconds)?, || trial.score())?)?;
+            }
+            ["steps", steps] => answer(&mut answers, &trial.counted(number(steps)?, bare)?)?,
+            ["calibrate", seconds] => {
+                let product = Product::small()?;
+                answer(&mut answers, &window(number(seconds)?, || product.run())?)?;
             }
             ["end"] => break,
             _ => {
                 return Err(Error::usage(format!(
-                    "`{line}`: expected window S, evaluate S or end"
+                    "`{line}`: expected window S, evaluate S, steps N, calibrate S or end"
                 )));
             }
         }
@@ -179,8 +211,8 @@ pub fn serve(
     answer(&mut answers, &memory)
 }
 
-fn number(text: &str) -> Result<f64> {
-    text.parse().map_err(|_| Error::usage(format!("`{text}`: expected seconds")))
+fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
+    text.parse().map_err(|_| Error::usage(format!("`{text}`: expected a number")))
 }
 
 fn answer(to: &mut impl Write, value: &impl Serialize) -> Result<()> {

@@ -1,8 +1,8 @@
 //! What was measured, and its file.
 
 use super::cell::{Memory, Window};
-use crate::atomic::write_atomic;
-use crate::error::{Error, IoContext, Result};
+use crate::atomic::write_json;
+use crate::error::{Error, Result};
 use crate::records::Environment;
 use crate::records::statistics::{mad, median};
 use serde::{Deserialize, Serialize};
@@ -94,11 +94,7 @@ impl Row {
 
 impl Results {
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self).map_err(candle_core::Error::wrap)?;
-        text.push('\n');
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        folder.map_or(Ok(()), std::fs::create_dir_all).at("create", path)?;
-        write_atomic(path, |file| file.write_all(text.as_bytes()))
+        write_json(path, self)
     }
 
     pub fn load(path: &Path) -> Result<Self> {

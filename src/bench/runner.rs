@@ -1,6 +1,7 @@
 //! Which cells, in what order, and in turns with the peer.
 
 use super::cell::Cell;
+use super::product::ceiling;
 use super::results::{Results, Row, Side};
 use super::worker::Worker;
 use crate::attention::Registry;
@@ -11,9 +12,8 @@ use crate::progress::Progress;
 use crate::random::{Key, bits};
 use crate::tasks;
 use crate::train::plan;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// What is to be measured.
 #[derive(Debug, Clone)]
@@ -96,20 +96,6 @@ impl Plan {
         }
         Ok(cells)
     }
-}
-
-/// GFLOP/s of a large f32 product on all threads, the best of several.
-pub fn ceiling() -> Result<f64> {
-    let (m, k, n) = (4096, 512, 2048);
-    let a = Tensor::ones((m, k), DType::F32, &Device::Cpu)?;
-    let b = Tensor::ones((k, n), DType::F32, &Device::Cpu)?;
-    let mut best = f64::INFINITY;
-    for _ in 0..10 {
-        let started = Instant::now();
-        a.matmul(&b)?;
-        best = best.min(started.elapsed().as_secs_f64());
-    }
-    Ok(2.0 * (m * k * n) as f64 / best / 1e9)
 }
 
 /// Measures all cells in random order, the first once more at the end, and hands what there is

@@ -1,6 +1,6 @@
 //! The process of a cell, seen from outside.
 
-use super::cell::{Cell, Memory, Ready, Window};
+use super::cell::{Cell, Counted, Memory, Ready, Window};
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
@@ -30,7 +30,12 @@ impl Worker {
             path: "this program".into(),
             source,
         })?;
-        Self::start("lra", &program, &[OsStr::new("bench"), OsStr::new("--cell")], &[], cell)
+        Self::lra(&program, cell)
+    }
+
+    /// An `lra`, this version or another, on a cell.
+    pub fn lra(program: &Path, cell: &Cell) -> Result<Self> {
+        Self::start("lra", program, &[OsStr::new("bench"), OsStr::new("--cell")], &[], cell)
     }
 
     /// A peer in Python: `script` run by `python`, in a mode.
@@ -74,6 +79,29 @@ impl Worker {
     /// Scores for at least so many seconds.
     pub fn evaluate(&mut self, seconds: f64) -> Result<Window> {
         self.ask(&format!("evaluate {seconds}"))
+    }
+
+    /// Trains so many steps and tells what they counted.
+    pub fn steps(&mut self, steps: u64) -> Result<Counted> {
+        self.ask(&format!("steps {steps}"))
+    }
+
+    /// Multiplies matrices for at least so many seconds.
+    pub fn calibrate(&mut self, seconds: f64) -> Result<Window> {
+        self.ask(&format!("calibrate {seconds}"))
+    }
+
+    /// Seconds that its threads have computed, as the kernel counts them: what others have
+    /// taken of the machine is not in it. `None` where it is not told.
+    pub fn computed(&self) -> Option<f64> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
+        let mut nanoseconds = 0;
+        for task in tasks.flatten() {
+            // A thread may end between the two.
+            let Ok(text) = std::fs::read_to_string(task.path().join("schedstat")) else { continue };
+            nanoseconds += text.split_whitespace().next()?.parse::<u64>().ok()?;
+        }
+        (nanoseconds > 0).then(|| nanoseconds as f64 / 1e9)
     }
 
     pub fn end(mut self) -> Result<Memory> {

@@ -96,12 +96,8 @@ pub fn run(args: &BenchArgs, registry: &Registry, progress: &Progress) -> Result
     if !(args.seconds > 0.0 && args.seconds.is_finite()) || args.turns == 0 {
         return Err(Error::usage("--seconds and --turns: expected more than 0"));
     }
-    let all = args.models.iter().any(|model| model == "all");
     let plan = Plan {
-        models: match all {
-            true => registry.iter().map(|variant| variant.name.to_owned()).collect(),
-            false => args.models.clone(),
-        },
+        models: registry.names(&args.models),
         task: args.task.clone(),
         preset: args.preset.clone(),
         lengths: args.lengths.clone(),

@@ -1,9 +1,13 @@
 //! The command line: one verb, one file.
 
+mod baseline;
 mod bench;
+mod check;
+mod compare;
 mod completions;
 mod data;
 mod estimate;
+mod export;
 mod list;
 mod out;
 mod report;
@@ -39,6 +43,14 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Turn the records of runs into tables and charts
     Report(report::ReportArgs),
+    /// Put two runs, or groups of runs, side by side
+    Compare(compare::CompareArgs),
+    /// Compare what is here with a baseline: the regression gate
+    Check(check::CheckArgs),
+    /// Keep what is here, to check later versions against
+    Baseline(baseline::BaselineArgs),
+    /// Write a run's history for another tool
+    Export(export::ExportArgs),
     /// Prepare, verify, export and look at the tasks' data
     Data(data::DataArgs),
     /// Draw what models look at
@@ -61,6 +73,10 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Sweep(args) => sweep::run(args, registry, &progress),
         Command::Bench(args) => bench::run(args, registry, &progress),
         Command::Report(args) => report::run(args, &progress),
+        Command::Compare(args) => compare::run(args, &progress),
+        Command::Check(args) => check::run(args, registry, &progress),
+        Command::Baseline(args) => baseline::run(args, registry, &progress),
+        Command::Export(args) => export::run(args),
         Command::Data(args) => data::run(args, &progress),
         Command::Show(args) => show::run(args, registry, &progress),
         Command::List(args) => list::run(args, registry),

@@ -54,6 +54,9 @@ pub struct RunArgs {
     /// The run's folder; results/runs/<task>-<model>-<preset>-s<seed> by default
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write an event file for TensorBoard into the run's folder
+    #[arg(long)]
+    tensorboard: bool,
     /// Print the record as JSON
     #[arg(long)]
     json: bool,
@@ -123,6 +126,7 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
         device: &device,
         progress,
         stop: &stop,
+        tensorboard: args.tensorboard,
     };
     let record = train(&config, &setting)?;
     out::print(|to| {

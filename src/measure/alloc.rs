@@ -1,5 +1,6 @@
 //! A global allocator that counts: mimalloc, which keeps the large blocks that tensors free
-//! and take again every step, with the live bytes and their high-water mark on top.
+//! and take again every step, with the live bytes, their high-water mark and
+//! the number of blocks on top.
 //!
 //! The figures are of bytes asked for, so they depend on the program alone: the same run
 //! gives the same peak, to the byte, on one thread. A binary turns it on with
@@ -23,9 +24,11 @@ struct Line(AtomicUsize);
 
 static LIVE: Line = Line(AtomicUsize::new(0));
 static PEAK: Line = Line(AtomicUsize::new(0));
+static BLOCKS: Line = Line(AtomicUsize::new(0));
 
 #[inline]
 fn grow(bytes: usize) {
+    BLOCKS.0.fetch_add(1, Relaxed);
     // All changes of one atomic are in one order, so each caller sees a total that was
     // really reached and the greatest of them is exact.
     let live = LIVE.0.fetch_add(bytes, Relaxed).wrapping_add(bytes);
@@ -103,6 +106,11 @@ pub fn live() -> Option<u64> {
 /// The most live heap bytes since the start or the last [`reset_peak_live`].
 pub fn peak_live() -> Option<u64> {
     counting().then(|| PEAK.0.load(Relaxed) as u64)
+}
+
+/// How often a block was taken or made larger, since the start.
+pub fn allocations() -> Option<u64> {
+    counting().then(|| BLOCKS.0.load(Relaxed) as u64)
 }
 
 /// Starts the high-water mark anew from what is live now.

@@ -39,6 +39,21 @@ pub fn version() -> String {
     GIT.map_or_else(|| version.to_owned(), |git| format!("{version} ({git})"))
 }
 
+/// The widest vector instructions of this processor that kernels are written for. Rounding
+/// follows from them; many processors share a name.
+pub fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            return "avx512f";
+        }
+        if std::arch::is_x86_feature_detected!("fma") {
+            return "avx2 fma";
+        }
+    }
+    std::env::consts::ARCH
+}
+
 /// Sets the end of the run.
 pub fn finish(environment: &mut Environment) {
     environment.finished = date::now();

@@ -12,9 +12,9 @@ mod signals;
 mod speed;
 mod windows;
 
-pub use alloc::{Counting, keep_freed_memory, live, peak_live, reset_peak_live};
+pub use alloc::{Counting, allocations, keep_freed_memory, live, peak_live, reset_peak_live};
 pub use date::now;
-pub use environment::{finish, observe, version};
+pub use environment::{finish, instructions, observe, version};
 pub use memory::{
     free_memory, peak_resident, reset_peak_resident, reset_peaks, resident, total_memory,
 };

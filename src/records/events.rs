@@ -9,14 +9,17 @@
 //! the sittings and are always kept. This holds if rows up to step s are written, and
 //! [`Events::sync`] has returned, before the checkpoint of step s is.
 
+use super::appended::Appended;
 use super::float::or_nan;
 use super::record::Status;
+use super::tensorboard::Board;
 use crate::atomic::{read_whole, write_atomic};
 use crate::error::{Error, IoContext, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// The events' file in a run folder.
+pub const EVENTS_FILE: &str = "events.jsonl";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -73,11 +76,10 @@ struct Row {
     step: Option<u64>,
 }
 
-/// The writer. One at a time: the run folder's lock sees to that.
+/// The writer of the rows, and of their TensorBoard file where there is one.
 pub struct Events {
-    path: PathBuf,
-    file: File,
-    length: u64,
+    rows: Appended,
+    board: Option<Board>,
 }
 
 impl Events {
@@ -98,30 +100,28 @@ impl Events {
                 write_atomic(&path, |out| out.write_all(&kept))?;
             }
         }
-        let file = OpenOptions::new().append(true).create(true).open(&path).at("open", &path)?;
-        let length = file.metadata().at("look at", &path)?.len();
-        Ok(Self { path, file, length })
+        Ok(Self { rows: Appended::open(path)?, board: None })
     }
 
-    /// Appends one row. It outlives this process at once, and the machine after [`Self::sync`].
+    /// Writes every row, those before included, to a TensorBoard file too.
+    pub(super) fn shown(mut self, board: &Path) -> Result<Self> {
+        self.board = Some(Board::open(board, &read_events(self.rows.path())?)?);
+        Ok(self)
+    }
+
+    /// Appends one row.
     pub fn write(&mut self, event: &Event) -> Result<()> {
-        let mut line =
-            serde_json::to_vec(event).map_err(std::io::Error::from).at("write", &self.path)?;
+        let line = serde_json::to_vec(event).map_err(std::io::Error::from);
+        let mut line = line.at("write", self.rows.path())?;
         line.push(b'\n');
-        // One call, so that a kill can tear a line only where the kernel does.
-        let written = self.file.write_all(&line);
-        match written {
-            Ok(()) => self.length += line.len() as u64,
-            // On a full disk part of the line may be there, and the next would join it. If
-            // this fails as well, reading passes over a torn end.
-            Err(_) => drop(self.file.set_len(self.length)),
-        }
-        written.at("write", &self.path)
+        self.rows.write(&line)?;
+        self.board.as_mut().map_or(Ok(()), |board| board.write(event))
     }
 
     /// Returns once all rows are on disk.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().at("write", &self.path)
+        self.rows.sync()?;
+        self.board.as_ref().map_or(Ok(()), Board::sync)
     }
 }
 

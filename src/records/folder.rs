@@ -3,6 +3,7 @@
 //! ```text
 //! config.json          the resolved configuration; the folder belongs to it
 //! events.jsonl         what happened, line by line
+//! events.out.tfevents.lra   the same for TensorBoard, where that is asked for
 //! checkpoints/         step-0000123.safetensors, ...
 //! model.safetensors    the final weights
 //! record.json          what reports read; its presence means that the run ended
@@ -10,11 +11,12 @@
 //! ```
 
 use super::difference::differences;
-use super::events::Events;
+use super::events::{EVENTS_FILE, Events, read_events};
 use super::load::{RECORD_FILE, read_record};
 use super::lock;
 use super::record::Record;
-use crate::atomic::{is_leftover, read_whole, remove_leftovers, write_atomic};
+use super::tensorboard::{BOARD_FILE, Board};
+use crate::atomic::{is_leftover, read_whole, remove_leftovers, write_atomic, write_json};
 use crate::error::{Error, IoContext, Result};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -80,7 +82,7 @@ impl RunFolder {
             "{} holds a run of another configuration:\n  {}\n\
              choose another --out, remove the folder, or give the configuration it was made with",
             self.path.display(),
-            differences.join("\n  ")
+            differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
         )))
     }
 
@@ -99,15 +101,27 @@ impl RunFolder {
     /// The events, to continue after the checkpoint of `step`, whose last evaluation was at
     /// `evaluated`, or from the start.
     pub fn events(&self, step: Option<u64>, evaluated: Option<u64>) -> Result<Events> {
-        Events::open(self.path.join("events.jsonl"), step, evaluated)
+        let events = Events::open(self.path.join(EVENTS_FILE), step, evaluated)?;
+        // Once begun it goes on, so that it never shows half a run.
+        match self.board().exists() {
+            true => events.shown(&self.board()),
+            false => Ok(events),
+        }
+    }
+
+    /// Shows what happened, and what will, in TensorBoard.
+    pub fn show_board(&self) -> Result<()> {
+        let path = self.path.join(EVENTS_FILE);
+        let events = if path.exists() { read_events(&path)? } else { Vec::new() };
+        Board::open(&self.board(), &events).map(|_| ())
+    }
+
+    fn board(&self) -> PathBuf {
+        self.path.join(BOARD_FILE)
     }
 
     pub fn write_record(&self, record: &Record) -> Result<()> {
-        let path = self.path.join(RECORD_FILE);
-        let mut text =
-            serde_json::to_vec_pretty(record).map_err(std::io::Error::from).at("write", &path)?;
-        text.push(b'\n');
-        write_atomic(&path, |out| out.write_all(&text))
+        write_json(&self.path.join(RECORD_FILE), record)
     }
 
     /// `None`: the run has not ended yet.

@@ -1,15 +1,20 @@
 //! What a run leaves: the record, the events on the way, and the folder that holds both.
 
+mod appended;
 mod difference;
 mod events;
 mod float;
 mod folder;
 mod load;
 mod lock;
+mod metrics;
 mod record;
 pub mod statistics;
+mod tensorboard;
 
-pub use events::{Event, Events, read_events};
+pub use difference::{Difference, differences};
+pub use events::{EVENTS_FILE, Event, Events, read_events};
 pub use folder::RunFolder;
 pub use load::*;
+pub use metrics::scalars;
 pub use record::*;

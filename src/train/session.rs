@@ -23,6 +23,8 @@ pub struct Setting<'a> {
     pub device: &'a Device,
     pub progress: &'a Progress,
     pub stop: &'a Stop,
+    /// Whether the run is shown in TensorBoard too.
+    pub tensorboard: bool,
 }
 
 /// Autograd walks and drops its graph by recursion.
@@ -68,6 +70,9 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
     let (model, weights) = build(config, variant, data.sizes(), setting.device)?;
     // Only now: a configuration that cannot be run leaves no folder behind.
     let folder = RunFolder::open(setting.folder, &json)?;
+    if setting.tensorboard {
+        folder.show_board()?;
+    }
     if let Some(record) = folder.read_record()?
         && matches!(record.status, Status::Done | Status::Diverged)
     {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Recreates every .safetensors file in this folder: tests/golden/make.sh [VENV]
+# Recreates every .safetensors file in this folder, and statistics.json: tests/golden/make.sh [VENV]
 # VENV (default: target/golden-venv) is created and filled if it does not exist.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -16,7 +16,7 @@ if [ ! -e "$venv/ready" ]; then
 fi
 
 for script in transformer_step.py transformer_mean.py transformer_pair.py attention.py \
-    linformer_mixer.py reformer.py longformer.py bigbird.py xlnet.py; do
+    linformer_mixer.py reformer.py longformer.py bigbird.py xlnet.py scipy_statistics.py; do
     PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$venv/sdist/$linear" \
         "$venv/bin/python" -W ignore "$script"
 done

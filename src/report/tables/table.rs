@@ -7,11 +7,18 @@ use unicode_width::UnicodeWidthStr;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     rows: Vec<Vec<String>>,
+    /// Whether long cells are cut, as names from elsewhere are.
+    is_cut: bool,
 }
 
 impl Table {
     pub fn new(header: Vec<String>) -> Self {
-        Self { rows: vec![header] }
+        Self { rows: vec![header], is_cut: true }
+    }
+
+    /// The same with cells of any length, for sentences of our own.
+    pub fn whole(self) -> Self {
+        Self { is_cut: false, ..self }
     }
 
     /// Cells are plain text: each form escapes what would act in it.
@@ -29,7 +36,8 @@ impl Table {
     }
 
     pub fn markdown(&self) -> String {
-        let escaped = |row: &Vec<String>| row.iter().map(|cell| escape::markdown(cell)).collect();
+        let escape = if self.is_cut { escape::markdown } else { escape::paragraph };
+        let escaped = |row: &Vec<String>| row.iter().map(|cell| escape(cell)).collect();
         let rows: Vec<Vec<String>> = self.rows.iter().map(escaped).collect();
         let columns = self.columns();
         let width = |column: usize| {

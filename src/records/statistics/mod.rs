@@ -4,6 +4,14 @@
 //! (divisor n - 1); it is unknown for one run, and shown as unknown. Spread of a median is
 //! the median absolute deviation, unscaled.
 
+mod bootstrap;
+mod growth;
+mod student;
+
+pub use bootstrap::{bootstrap, quantile};
+pub use growth::exponent;
+pub use student::{Welch, half_width, welch};
+
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -72,20 +80,6 @@ pub fn geometric_mean(values: &[f64]) -> Option<f64> {
     mean(&logs).map(f64::exp)
 }
 
-/// The least-squares slope of ln y over ln x: the exponent of a power law through the points.
-/// `None` where they have fewer than two places, or one that has no logarithm.
-pub fn exponent(points: &[(f64, f64)]) -> Option<f64> {
-    if points.iter().any(|(x, y)| !(*x > 0.0 && *y > 0.0)) {
-        return None;
-    }
-    let logs: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
-    let count = logs.len() as f64;
-    let mean = logs.iter().fold((0.0, 0.0), |m, p| (m.0 + p.0 / count, m.1 + p.1 / count));
-    let up: f64 = logs.iter().map(|p| (p.0 - mean.0) * (p.1 - mean.1)).sum();
-    let across: f64 = logs.iter().map(|p| (p.0 - mean.0).powi(2)).sum();
-    (across > 0.0).then(|| up / across)
-}
-
 /// Groups items by a key, groups in key order, items in their own.
 pub fn group_by<T, K: Ord>(
     items: impl IntoIterator<Item = T>,
@@ -131,16 +125,6 @@ mod tests {
         assert!((geometric_mean(&[1.0, 100.0]).unwrap() - 10.0).abs() < 1e-12);
         assert_eq!(geometric_mean(&[1.0, 0.0]), None);
         assert_eq!(geometric_mean(&[]), None);
-    }
-
-    #[test]
-    fn growth_is_the_slope_of_logarithms() {
-        let points: Vec<(f64, f64)> =
-            [1024.0, 2048.0, 4096.0f64].map(|n| (n, 3.0 * n.powf(1.5))).to_vec();
-        assert!((exponent(&points).unwrap() - 1.5).abs() < 1e-12);
-        assert_eq!(exponent(&points[..1]), None);
-        assert_eq!(exponent(&[(8.0, 1.0), (8.0, 2.0)]), None);
-        assert_eq!(exponent(&[(8.0, 1.0), (16.0, 0.0)]), None);
     }
 
     #[test]
