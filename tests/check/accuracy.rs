@@ -19,7 +19,8 @@ fn verdict(before: &[Record], now: &[Record]) -> Verdict {
 }
 
 /// Ten seeds that spread by 0.4 points, as ListOps' do, a hundred times. The test alarms by
-/// chance in 0.2 %, so once in a hundred is let pass; it misses a point in 1 to 2 %.
+/// chance in 0.2 %, so once in a hundred is let pass; it misses a point in 1.5 %, and with less
+/// than 0.5 % probability more than five times in a hundred.
 #[test]
 fn a_point_is_caught_and_chance_is_not() {
     let count = |mean: f64, wanted: Verdict| {
@@ -31,8 +32,8 @@ fn a_point_is_caught_and_chance_is_not() {
     };
     assert!(count(36.0, Verdict::Same) >= 98);
     assert!(count(36.0, Verdict::Regression) <= 1);
-    assert!(count(35.0, Verdict::Regression) >= 97);
-    assert!(count(37.0, Verdict::Better) >= 97);
+    assert!(count(35.0, Verdict::Regression) >= 95);
+    assert!(count(37.0, Verdict::Better) >= 95);
 }
 
 /// Of many groups one is low by chance: together they alarm no oftener than one, 0.2 %.

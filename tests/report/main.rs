@@ -11,7 +11,7 @@ use lra::error::Result;
 use lra::records::*;
 use lra::report::{self, File, Published, Report};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use synthetic::{record, save, save_all};
 
 const FIVE: [&str; 5] = ["listops", "text", "retrieval", "image", "pathfinder"];
