@@ -9,6 +9,7 @@ mod presets;
 mod resume;
 mod show;
 mod sweep;
+mod threads;
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
