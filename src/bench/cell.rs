@@ -13,7 +13,7 @@ use crate::measure;
 use crate::models::Classifier;
 use crate::ops::{Ids, Mask, profile};
 use crate::random::{Key, bits};
-use crate::train::{AdamW, build, plan, score, step};
+use crate::train::{AdamW, build, check_memory, score, step};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
@@ -136,7 +136,7 @@ pub fn serve(
     mut answers: impl Write,
 ) -> Result<()> {
     cell.config.check()?;
-    plan(&cell.config, variant, cell.sizes)?.check()?;
+    check_memory(&cell.config, variant, cell.sizes)?;
     let base = measure::resident().unwrap_or(0);
     let (model, weights) = build(&cell.config, variant, cell.sizes, &Device::Cpu)?;
     let optimiser = AdamW::new(weights.vars())?;

@@ -10,6 +10,6 @@ mod record;
 pub mod statistics;
 
 pub use events::{Event, Events, read_events};
-pub use folder::RunFolder;
+pub use folder::{RunFolder, finish_draft, last_step};
 pub use load::*;
 pub use record::*;

@@ -3,9 +3,11 @@
 mod bench;
 mod configuration;
 mod determinism;
+mod memory;
 mod options;
 mod output;
 mod presets;
+mod process;
 mod resume;
 mod show;
 mod sweep;
