@@ -3,6 +3,9 @@
 mod bench;
 mod configuration;
 mod determinism;
+mod disk;
+mod hostile;
+mod kill;
 mod memory;
 mod options;
 mod output;
@@ -10,6 +13,7 @@ mod presets;
 mod process;
 mod resume;
 mod show;
+mod steady;
 mod sweep;
 mod threads;
 
