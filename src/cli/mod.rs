@@ -82,7 +82,7 @@ fn start_threads(threads: Option<usize>) -> Result<(), Error> {
         Some(threads) => threads,
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    // Candle's own pools, made when they are first needed, ask this variable and nothing else.
+    // Candle cuts its products, and makes pools of its own, by this variable and nothing else.
     // SAFETY: nothing has started a thread yet that could read the environment meanwhile.
     unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();

@@ -80,7 +80,7 @@ fn load(task: &str, options: &str, fill: impl FnOnce(&Path) -> PathBuf) -> bool 
     let options: toml::Table = options.parse().unwrap();
     let loaded = tasks::find(task).unwrap().load(&options, &places, &Progress::silent());
     let loaded = said(loaded, &[2, 3]);
-    assert!(loaded.as_ref().is_none_or(|data| data.train.len() > 0 && data.classes > 0));
+    assert!(loaded.as_ref().is_none_or(|data| !data.train.is_empty() && data.classes > 0));
     loaded.is_some()
 }
 

@@ -52,7 +52,8 @@ fn kill_on(model: &str, steps: u32, more: &[&str], most: usize, aimed: usize) ->
     loop {
         let mut child = begin(model, steps, &broken, more, kills);
         let running = if kills >= most {
-            until(&mut child, Duration::from_millis(5), || false)
+            // Enough: this one may end, however long it takes.
+            false
         } else if kills % aimed == aimed - 1 {
             until(&mut child, Duration::ZERO, || writing(&broken))
         } else {
@@ -92,7 +93,7 @@ fn killed_a_hundred_times() {
     let mut total = [0, 0];
     for (i, (model, more)) in MODELS.into_iter().enumerate() {
         let most = if i == 0 { 34 } else { 33 };
-        let [kills, halves] = kill_on(model, 4000, more, most, 4);
+        let [kills, halves] = kill_on(model, 1500, more, most, 4);
         println!("{model}: {kills} kills, {halves} of them left half a checkpoint");
         assert_eq!(kills, most);
         total = [total[0] + kills, total[1] + halves];

@@ -30,7 +30,7 @@ fn most(threads: &str) -> usize {
 fn every_pool_has_the_threads_it_was_given() {
     let (one, three) = (most("1"), most("3"));
     println!("threads of a run: {one} with --threads 1, {three} with --threads 3");
-    // Of the program itself: the first, the training's, the loader's; and one in each of two pools.
+    // Of the program itself: the first, the training's, the loader's; and one in the pool.
     assert!(one <= 5, "{one}");
     assert!((one + 2..=one + 4).contains(&three), "{one} {three}");
 }
