@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Changed versions of each valid file.
-const CHANGES: usize = 150;
+const CHANGES: usize = 60;
 
 /// The record and the events of a run.
 fn run() -> Vec<Vec<u8>> {
