@@ -2,7 +2,7 @@
 //! moments, metric rows. The models are a plain one, one that draws features anew every few
 //! steps, and one that is reversible and hashes by chance.
 
-use super::process::{events, rows, signal, start, until, wait};
+use super::process::{rows, signal, start, until, wait};
 use super::{arguments, folder, last_checkpoint, lra, result};
 use lra::random::Key;
 use rand::Rng;
@@ -135,6 +135,5 @@ fn killed_after_every_step() {
         for from in 1..steps {
             assert!(rows(&broken).contains(&format!("\"from\":{from}}}")), "{model}: {from}");
         }
-        assert!(events(&broken) > events(&whole));
     }
 }
