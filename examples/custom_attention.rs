@@ -46,7 +46,8 @@ impl GatedMean {
         // The prefix becomes the weight's name in checkpoints: layers.0.attention.gate.weight
         let linear = |name, from, to| Linear::without_bias(from, to, build.weights.pp(name));
         let parts = [linear("gate", d, a)?, linear("value", d, a)?, linear("output", a, d)?];
-        let cost = Cost { flops: (6 * d * a + 2 * a) as f64, saved: (3 * a) as f64 };
+        let (flops, saved) = ((6 * d * a + 2 * a) as f64, (3 * a) as f64);
+        let cost = Cost { flops, saved, ..Cost::default() };
         Ok(Self { parts, shift, cost })
     }
 }
@@ -62,7 +63,8 @@ impl Attention for GatedMean {
     }
 
     fn cost(&self, n: usize) -> Cost {
-        Cost { flops: n as f64 * self.cost.flops, saved: n as f64 * self.cost.saved }
+        let Cost { flops, saved, .. } = self.cost;
+        Cost { flops: n as f64 * flops, saved: n as f64 * saved, ..Cost::default() }
     }
 }
 

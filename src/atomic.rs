@@ -24,13 +24,17 @@ pub fn write_atomic(
     file.commit()
 }
 
-/// Replaces `path` with a JSON document, in a folder that is made if it is not there.
+/// Replaces `path` with a JSON document. Its folder must be there.
 pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value).map_err(io::Error::from).at("write", path)?;
     text.push(b'\n');
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.map_or(Ok(()), fs::create_dir_all).at("create the folder of", path)?;
     write_atomic(path, |out| out.write_all(&text))
+}
+
+/// Makes the folder of a file that someone asked for.
+pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or(Ok(()), fs::create_dir_all).at("create the folder of", path)
 }
 
 /// A file that is being written and takes its place at [`Pending::commit`], as

@@ -3,7 +3,8 @@
 //! Everything here goes to standard error; standard output carries results only.
 //! `NO_COLOR` and `-q` are honoured, and a closed stream is not an error.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -36,11 +37,38 @@ impl Progress {
     }
 
     /// A bar over `total` units with rate and ETA.
-    pub fn bar(&self, what: &'static str, unit: &'static str, total: u64) -> Bar {
-        let bar = if self.quiet || !self.terminal {
-            ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden())
-        } else {
-            let bar = ProgressBar::new(total);
+    pub fn bar(&self, what: impl Into<Cow<'static, str>>, unit: &'static str, total: u64) -> Bar {
+        let bar = match self.draws() {
+            true => ProgressBar::new(total),
+            false => ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()),
+        };
+        let lines = (!self.quiet && !self.terminal).then(|| Mutex::new(Instant::now()));
+        self.dressed(bar, what.into(), unit, lines)
+    }
+
+    /// One bar over all, and others below it that come and go.
+    pub fn board(&self, what: &'static str, unit: &'static str, total: u64) -> Board {
+        let all = MultiProgress::new();
+        let mut top = self.bar(what, unit, total);
+        if self.draws() {
+            top.bar = all.add(top.bar.clone());
+        }
+        Board { progress: *self, all, top }
+    }
+
+    fn draws(&self) -> bool {
+        !self.quiet && self.terminal
+    }
+
+    fn dressed(
+        &self,
+        bar: ProgressBar,
+        what: Cow<'static, str>,
+        unit: &'static str,
+        lines: Option<Mutex<Instant>>,
+    ) -> Bar {
+        let total = bar.length().unwrap_or(0);
+        if self.draws() {
             let (blue, dim) = if self.colour { (".blue", ".dim") } else { ("", "") };
             let template = format!(
                 "{{prefix:>10}} {{bar:24{blue}}} {{pos}}/{{len}} {unit} {{per_sec}} ETA {{eta}} {{wide_msg:{dim}}}"
@@ -50,11 +78,27 @@ impl Progress {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(Duration::from_millis(250));
-            bar
-        };
-        bar.set_prefix(what);
-        let lines = (!self.quiet && !self.terminal).then(|| Mutex::new(Instant::now()));
+        }
+        bar.set_prefix(what.clone());
         Bar { bar, what, unit, total, lines }
+    }
+}
+
+/// Several bars at once. Where nothing can be redrawn, the top one alone says lines.
+pub struct Board {
+    progress: Progress,
+    all: MultiProgress,
+    pub top: Bar,
+}
+
+impl Board {
+    /// A further bar, until it is dropped.
+    pub fn bar(&self, what: String, unit: &'static str, total: u64) -> Bar {
+        let bar = match self.progress.draws() {
+            true => self.all.add(ProgressBar::new(total)),
+            false => ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()),
+        };
+        self.progress.dressed(bar, what.into(), unit, None)
     }
 }
 
@@ -64,7 +108,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// A running bar. Cheap to advance from several threads.
 pub struct Bar {
     bar: ProgressBar,
-    what: &'static str,
+    what: Cow<'static, str>,
     unit: &'static str,
     total: u64,
     lines: Option<Mutex<Instant>>,
@@ -73,6 +117,11 @@ pub struct Bar {
 impl Bar {
     pub fn advance(&self, by: u64) {
         self.bar.inc(by);
+        self.beat();
+    }
+
+    /// Says where it is, if it is time for a line.
+    pub fn beat(&self) {
         let Some(last) = &self.lines else { return };
         let Ok(mut last) = last.try_lock() else { return };
         if last.elapsed() >= LINE_EVERY {
@@ -87,6 +136,11 @@ impl Bar {
         // The jump must be seen before the estimate starts anew, or it counts as speed.
         self.bar.tick();
         self.bar.reset_eta();
+    }
+
+    /// Moves to an absolute position as work goes on.
+    pub fn set(&self, position: u64) {
+        self.bar.set_position(position);
     }
 
     /// A short note shown behind the bar: loss, accuracy, speed.

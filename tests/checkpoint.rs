@@ -194,16 +194,29 @@ fn others_read_the_file() {
     let theirs = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
     assert_same(&saved, &theirs.into_iter().collect());
 
-    let python = |code: &str| Command::new("python3").arg("-c").arg(code).arg(&path).output();
-    if !python("import safetensors.numpy").is_ok_and(|run| run.status.success()) {
-        println!("skipped: reading with Python, which has no safetensors module here");
+    let python = std::env::var_os("LRA_PYTHON").unwrap_or_else(|| "python3".into());
+    let run = |words: &[&str]| Command::new(&python).args(words).arg(&path).output();
+    if !run(&["-c", "import safetensors.numpy"]).is_ok_and(|run| run.status.success()) {
+        println!("skipped: {python:?} has no safetensors module; LRA_PYTHON may name one that has");
         return;
     }
-    let run = python(
-        "import sys, safetensors\n\
-         with safetensors.safe_open(sys.argv[1], 'numpy') as f:\n\
-         \x20   print(f.metadata()['task'], len(f.keys()), f.get_tensor('weights.f64').sum())",
-    );
-    let text = String::from_utf8(run.unwrap().stdout).unwrap();
-    assert!(text.starts_with(&format!("listops {} 815.1", saved.len())), "{text}");
+    let sum = "import sys, safetensors\n\
+               with safetensors.safe_open(sys.argv[1], 'numpy') as f:\n\
+               \x20   print(f.metadata()['task'], len(f.keys()), f.get_tensor('weights.f64').sum())";
+    let said = String::from_utf8(run(&["-c", sum]).unwrap().stdout).unwrap();
+    assert!(said.starts_with(&format!("listops {} 815.1", saved.len())), "{said}");
+
+    // As the documentation does it, and once more on a file that was damaged.
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/read_checkpoint.py");
+    let shown = run(&[script]).unwrap();
+    let said = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    assert_eq!(said.lines().count(), 1 + saved.len(), "{said}");
+    assert!(said.contains("task: listops\n") && said.contains("weights.f64: F64 [5, 7]"), "{said}");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let refused = run(&[script]).unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("checksum does not match"), "{said}");
 }

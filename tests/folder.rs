@@ -190,3 +190,71 @@ fn the_record_reads_back() {
     fs::write(&path, "{}").unwrap();
     assert_eq!(held.read_record().unwrap_err().exit_code(), 3);
 }
+
+/// Writes fifty runs below the folder that the environment names, each as `lra run` does.
+#[test]
+#[ignore = "is the child of the next test"]
+fn writes_fifty() {
+    let Ok(place) = std::env::var("LRA_TEST_RECORDS") else { return };
+    let (results, process) = place.split_once('|').unwrap();
+    for i in 0..50 {
+        let folder = Path::new(results).join(format!("run-{process}-{i}"));
+        let held = RunFolder::open(folder, &config()).unwrap();
+        let mut record = record();
+        record.seed = i;
+        held.write_record(&record).unwrap();
+        // Once more, as a run that goes on does.
+        record.reason = Some("x".repeat(10_000));
+        held.write_record(&record).unwrap();
+    }
+}
+
+#[test]
+fn sixteen_processes_leave_whole_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |process| {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "writes_fifty", "--ignored"])
+            .env("LRA_TEST_RECORDS", format!("{}|{process}", folder.path().display()))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let mut children: Vec<_> = (0..16).map(start).collect();
+    // A reader meanwhile sees old records or new ones, and nothing torn.
+    while children.iter_mut().any(|child| child.try_wait().unwrap().is_none()) {
+        let seen = load(&[folder.path().to_path_buf()]).unwrap();
+        assert_eq!(seen.skipped, [""; 0]);
+    }
+    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    let seen = load(&[folder.path().to_path_buf()]).unwrap();
+    assert_eq!((seen.runs.len(), seen.skipped.len(), seen.unfinished.len()), (800, 0, 0));
+    assert!(
+        seen.runs.iter().all(|run| run.record.reason.as_ref().is_some_and(|r| r.len() == 10_000))
+    );
+}
+
+/// A run that was killed left a draft and its rows; they make the record that it could not.
+#[test]
+fn a_draft_becomes_a_record() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!finish_draft(folder.path(), Status::OutOfMemory, "no").unwrap());
+    let held = RunFolder::open(folder.path(), &config()).unwrap();
+    let draft = Record { evaluations: Vec::new(), steps: 0, ..record() };
+    held.write_draft(&draft).unwrap();
+    let mut events = held.events(None, None).unwrap();
+    for step in 1..=3 {
+        events.write(&Event::Train { step, loss: 1.0, lr: 0.1, gradient_norm: 1.0 }).unwrap();
+    }
+    let (train_loss, loss, accuracy, examples) = (1.5, 1.25, 0.5, 9);
+    events.write(&Event::Evaluation { step: 3, train_loss, loss, accuracy, examples }).unwrap();
+    assert_eq!(last_step(folder.path()), Some(3));
+    drop((held, events));
+    assert!(finish_draft(folder.path(), Status::OutOfMemory, "killed").unwrap());
+    let record = read_record(&folder.path().join("record.json")).unwrap();
+    assert_eq!((record.status, record.steps), (Status::OutOfMemory, 3));
+    assert_eq!(record.reason.as_deref(), Some("killed"));
+    let validation = Metrics { loss, accuracy, examples };
+    assert_eq!(record.evaluations, [Evaluation { step: 3, train_loss, validation }]);
+    assert!(!finish_draft(folder.path(), Status::OutOfMemory, "again").unwrap());
+}

@@ -152,6 +152,7 @@ impl Attention for BigBird {
 
     fn cost(&self, n: usize) -> Cost {
         self.heads.cost(n, self.blocks(n, std::iter::once(n)).pairs())
+            + self.heads.projections.as_one_op(n)
     }
 
     fn support(&self, n: usize) -> Support {

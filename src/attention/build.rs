@@ -184,7 +184,23 @@ impl Projections {
     pub fn cost(&self, n: usize) -> Cost {
         let (n, d, a) = (n as f64, self.width as f64, self.qkv as f64);
         let count = if self.query.is_some() { 4.0 } else { 2.0 };
-        Cost { flops: 2.0 * count * n * d * a, saved: count * n * a }
+        Cost { flops: 2.0 * count * n * d * a, saved: count * n * a, ..Cost::default() }
+    }
+
+    /// What the layer holds as one op: in passing the slopes of its output, of what was
+    /// attended, and of q, k and v.
+    pub(super) fn as_one_op(&self, n: usize) -> Cost {
+        let (n, d, a) = (n as f64, self.width as f64, self.qkv as f64);
+        Cost { passing: n * (d + 4.0 * a), ..Cost::default() }
+    }
+
+    /// What it holds as several ops: what comes in and goes out is kept too; in passing there
+    /// are the slopes of the residual and of what was attended, and of the operands. Candle
+    /// adds a first slope to zeros, so the largest, of so many values, is there three times.
+    pub(super) fn as_several_ops(&self, n: usize, largest: f64, others: f64) -> Cost {
+        let (n, d, a) = (n as f64, self.width as f64, self.qkv as f64);
+        let passing = n * (d + a) + 3.0 * largest + others;
+        Cost { saved: 2.0 * n * d, passing, ..Cost::default() }
     }
 }
 

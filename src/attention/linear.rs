@@ -75,6 +75,8 @@ impl Attention for Linear {
     fn cost(&self, n: usize) -> Cost {
         let a = (self.heads * self.head_width) as f64;
         let (n_, w) = (n as f64, self.head_width as f64);
-        self.projections.cost(n) + Cost { flops: 4.0 * n_ * a * w, saved: 0.0 }
+        // Features of queries and keys, their slopes, numerators and what comes back to them.
+        let own = Cost { flops: 4.0 * n_ * a * w, per_thread: 5.0 * n_ * w, ..Cost::default() };
+        self.projections.cost(n) + self.projections.as_one_op(n) + own
     }
 }

@@ -130,14 +130,18 @@ impl Attention for Linformer {
 
     fn cost(&self, n: usize) -> Cost {
         let (n_, k, a) = (n as f64, self.k as f64, self.heads.qkv() as f64);
+        let several = |largest, others| self.heads.projections.as_several_ops(n, largest, others);
         let whole = self.heads.cost(n, n_ * k);
         if self.key.len() > 1 {
-            return whole + Cost { flops: 4.0 * n_ * k * a, saved: 2.0 * (n_ + k) * a };
+            let (flops, saved) = (4.0 * n_ * k * a, 2.0 * (n_ + k) * a);
+            let own = Cost { flops, saved, ..Cost::default() };
+            return whole + own + several(n_ * a, 2.0 * n_ * a);
         }
         // Half of the projections are of k rows instead of n.
         let d = self.heads.projections.width() as f64;
         let mixtures = if self.key[0].id() == self.value[0].id() { 1.0 } else { 2.0 };
         let flops = whole.flops - 4.0 * (n_ - k) * d * a + 2.0 * mixtures * n_ * k * d;
-        Cost { flops, saved: whole.saved - 2.0 * (n_ - k) * a }
+        let saved = whole.saved - 2.0 * (n_ - k) * a + k * d * mixtures;
+        Cost { flops, saved, ..whole } + several(n_ * a, n_ * d)
     }
 }

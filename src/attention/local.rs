@@ -63,6 +63,7 @@ impl Attention for Local {
 
     fn cost(&self, n: usize) -> Cost {
         self.heads.cost(n, Blocks::local(n, self.block).pairs())
+            + self.heads.projections.as_one_op(n)
     }
 
     fn support(&self, n: usize) -> Support {

@@ -192,12 +192,17 @@ impl Attention for Longformer {
 
     fn cost(&self, n: usize) -> Cost {
         let (global, h) = (self.global.min(n) as f64, self.heads.heads as f64);
-        let mut cost = self.heads.cost(n, self.local(n).pairs());
+        let (rows, d, a) = (n as f64, self.heads.projections.width(), self.heads.qkv() as f64);
+        // q, k and v are one operand; the global rows' slope of x is there beside it.
+        let x = if self.rows.is_some() { rows * d as f64 } else { 0.0 };
+        let parts = self.heads.projections.as_several_ops(n, 3.0 * rows * a, x);
+        let mut cost = self.heads.cost(n, self.local(n).pairs()) + parts;
         if self.rows.is_some() {
             let d = self.heads.projections.width() as f64;
             cost.flops +=
                 4.0 * h * global * n as f64 * d + 6.0 * global * d * self.heads.qkv() as f64;
-            cost.saved += 2.0 * h * global * d;
+            // Rows that were put together again, and what the global ones take.
+            cost.saved += rows * a + 2.0 * h * global * d;
         }
         cost
     }

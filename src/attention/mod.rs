@@ -87,19 +87,32 @@ impl Support {
     }
 }
 
-/// What a forward pass costs; training is about three times the FLOPs.
+/// What a layer costs in a forward pass, and holds in training, which is about three times the
+/// FLOPs. A sum is over parts of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cost {
     /// Floating point operations, a multiplication and an addition counting two.
     pub flops: f64,
     /// Values kept for the backward pass.
     pub saved: f64,
+    /// Values held for a moment in the backward pass, beside those kept.
+    pub passing: f64,
+    /// Values kept once for all examples, whose slope is one too.
+    pub shared: f64,
+    /// Values that each thread holds at work on one head of one example.
+    pub per_thread: f64,
 }
 
 impl std::ops::Add for Cost {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { flops: self.flops + other.flops, saved: self.saved + other.saved }
+        Self {
+            flops: self.flops + other.flops,
+            saved: self.saved + other.saved,
+            passing: self.passing + other.passing,
+            shared: self.shared + other.shared,
+            per_thread: self.per_thread + other.per_thread,
+        }
     }
 }

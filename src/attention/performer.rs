@@ -134,8 +134,11 @@ impl Attention for Performer {
 
     fn cost(&self, n: usize) -> Cost {
         let (n_, m) = (n as f64, self.features as f64);
-        let a = (self.heads * self.head_width) as f64;
-        self.projections.cost(n) + Cost { flops: 8.0 * n_ * m * a, saved: 0.0 }
+        let (w, a) = (self.head_width as f64, (self.heads * self.head_width) as f64);
+        // Features of queries and keys, their slopes, numerators and what comes back to them.
+        let per_thread = n_ * (3.0 * m + 2.0 * w);
+        let own = Cost { flops: 8.0 * n_ * m * a, per_thread, ..Cost::default() };
+        self.projections.cost(n) + self.projections.as_one_op(n) + own
     }
 }
 

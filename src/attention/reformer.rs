@@ -214,7 +214,10 @@ impl Attention for Reformer {
         let hashed = self.factors.iter().sum::<usize>() as f64 / 2.0;
         let each = 4.0 * n_ * seen * a + 2.0 * n_ * hashed * a;
         let flops = 6.0 * n_ * d * a + rounds as f64 * each;
-        Cost { flops, saved: 5.0 * n_ * a + 2.0 * n_ * self.heads as f64 }
+        // q, k, v and the output, what comes in and goes out; of each round the order of the
+        // positions and their log-sum-exps.
+        let saved = n_ * (4.0 * a + 2.0 * d) + 3.0 * n_ * (rounds * self.heads) as f64;
+        Cost { flops, saved, passing: n_ * (d + 6.0 * a), ..Cost::default() }
     }
 
     fn support(&self, _: usize) -> Support {

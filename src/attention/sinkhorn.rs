@@ -204,7 +204,10 @@ impl Attention for Sinkhorn {
         // Each half of an iteration keeps three matrices of blocks.
         let sorts = self.heads.heads as f64 * (n_ / size).powi(2);
         let saved = 6.0 * n_ * a + 6.0 * self.options.iterations as f64 * sorts;
-        let sort = Cost { flops: 4.0 * n_ * n_ / size * a, saved };
-        self.heads.cost(n, self.blocks(n).pairs()) + sort
+        let per_thread = 3.0 * n_ * self.heads.head_width as f64;
+        let sort = Cost { flops: 4.0 * n_ * n_ / size * a, saved, per_thread, ..Cost::default() };
+        // Sorted keys and values and the sequence's own are one operand.
+        let parts = self.heads.projections.as_several_ops(n, 4.0 * n_ * a, n_ * a);
+        self.heads.cost(n, self.blocks(n).pairs()) + sort + parts
     }
 }

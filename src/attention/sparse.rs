@@ -174,7 +174,7 @@ impl Attention for Sparse {
     }
 
     fn cost(&self, n: usize) -> Cost {
-        self.heads.cost(n, self.blocks(n).pairs())
+        self.heads.cost(n, self.blocks(n).pairs()) + self.heads.projections.as_one_op(n)
     }
 
     fn support(&self, n: usize) -> Support {

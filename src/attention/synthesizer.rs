@@ -200,18 +200,22 @@ impl Logits {
         let (n, d, w) = (n as f64, width as f64, head_width as f64);
         let logits = heads * n * n;
         match self {
-            Self::Random(_) => Cost { flops: 0.0, saved: logits },
+            Self::Random(_) => Cost { shared: logits, ..Cost::default() },
             Self::FactorisedRandom(rows, _) => {
                 let rank = rows.dims().last().copied().unwrap_or(0) as f64;
-                Cost { flops: 2.0 * logits * rank, saved: logits }
+                Cost { flops: 2.0 * logits * rank, shared: logits, ..Cost::default() }
             }
             Self::Dense(..) => Cost {
                 flops: 2.0 * heads * n * d * w + 2.0 * logits * w,
                 saved: logits + heads * n * w,
+                passing: 3.0 * logits,
+                ..Cost::default()
             },
             Self::FactorisedDense(..) => Cost {
                 flops: 4.0 * heads * n * d * n.sqrt() + logits,
                 saved: logits + 2.0 * heads * n * n.sqrt(),
+                passing: 3.0 * logits,
+                ..Cost::default()
             },
         }
     }
@@ -238,7 +242,10 @@ impl Attention for Synthesizer {
         let (h, w) = (self.heads.heads as f64, self.heads.head_width);
         let share = if self.dot { 1.0 } else { 0.5 };
         let scores = self.heads.cost(n, (n * n) as f64);
-        let own = Cost { flops: scores.flops * share, ..scores };
+        // q, k and v, or v alone, are one operand.
+        let operand = (n * self.heads.qkv()) as f64 * if self.dot { 2.0 } else { 1.0 };
+        let parts = self.heads.projections.as_several_ops(n, operand, 0.0);
+        let own = Cost { flops: scores.flops * share, ..scores } + parts;
         let terms = self.logits.iter().map(|(logits, _)| logits.cost(n, self.width, h, w));
         terms.fold(own, |a, b| a + b)
     }

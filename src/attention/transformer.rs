@@ -44,6 +44,6 @@ impl Attention for Softmax {
     }
 
     fn cost(&self, n: usize) -> Cost {
-        self.0.cost(n, (n * n) as f64)
+        self.0.cost(n, (n * n) as f64) + self.0.projections.as_one_op(n)
     }
 }

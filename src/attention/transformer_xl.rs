@@ -155,7 +155,10 @@ impl Attention for TransformerXl {
         let pairs = self.blocks(n).pairs();
         let met = n as f64 * (self.segment.min(n) + self.memory.min(n)) as f64;
         let flops = 4.0 * n as f64 * d * a + 2.0 * p * d * a + 2.0 * met * a;
-        self.heads.cost(n, pairs) + Cost { flops, saved: 3.0 * n as f64 * a }
+        // Keys and values, those of the memory, and both in one operand; the heads' output.
+        let own = Cost { flops, saved: 5.0 * n as f64 * a, ..Cost::default() };
+        let (q, kv) = (n as f64 * a, 4.0 * n as f64 * a);
+        self.heads.cost(n, pairs) + own + self.heads.projections.as_several_ops(n, kv, q)
     }
 
     fn support(&self, n: usize) -> Support {

@@ -16,7 +16,7 @@ use crate::measure;
 use crate::models::Classifier;
 use crate::ops::{Ids, Mask, profile};
 use crate::random::{Key, bits};
-use crate::train::{AdamW, build, plan, score, step};
+use crate::train::{AdamW, build, check_memory, score, step};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
@@ -164,7 +164,7 @@ pub fn serve(
     mut answers: impl Write,
 ) -> Result<()> {
     cell.config.check()?;
-    plan(&cell.config, variant, cell.sizes)?.check()?;
+    check_memory(&cell.config, variant, cell.sizes)?;
     let (base, bare) = (measure::resident().unwrap_or(0), measure::live());
     let (model, weights) = build(&cell.config, variant, cell.sizes, &Device::Cpu)?;
     let optimiser = AdamW::new(weights.vars())?;

@@ -1,7 +1,7 @@
 //! What was measured, and its file.
 
 use super::cell::{Memory, Window};
-use crate::atomic::write_json;
+use crate::atomic::{make_folder_of, write_json};
 use crate::error::{Error, Result};
 use crate::records::Environment;
 use crate::records::statistics::{mad, median};
@@ -94,6 +94,7 @@ impl Row {
 
 impl Results {
     pub fn save(&self, path: &Path) -> Result<()> {
+        make_folder_of(path)?;
         write_json(path, self)
     }
 

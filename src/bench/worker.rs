@@ -56,8 +56,6 @@ impl Worker {
         let io = |source| Error::Io { action: "start", path: program.to_path_buf(), source };
         let said = tempfile::tempfile().map_err(io)?;
         let mut command = Command::new(program);
-        // Candle's own pool knows no other way to be told.
-        command.env("RAYON_NUM_THREADS", cell.threads.to_string());
         command.args(before).arg(json).args(after).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(said.try_clone().map_err(io)?);
         let mut child = command.spawn().map_err(io)?;

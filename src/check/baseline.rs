@@ -1,7 +1,7 @@
 //! What later versions are compared with, and its file.
 
 use super::accuracy::Group;
-use crate::atomic::{read_whole, write_json};
+use crate::atomic::{make_folder_of, read_whole, write_json};
 use crate::bench::{Cell, Counted};
 use crate::error::{Error, Result};
 use crate::measure;
@@ -54,6 +54,7 @@ impl Baseline {
     }
 
     pub fn save(&self, path: &Path) -> Result<()> {
+        make_folder_of(path)?;
         write_json(path, self)
     }
 

@@ -4,7 +4,7 @@ use crate::attention::Variant;
 use crate::bench::batch;
 use crate::config::{Card, RunConfig, RunSection, TrainSection};
 use crate::error::Result;
-use crate::train::{build, gradients, plan};
+use crate::train::{build, check_memory, gradients};
 use candle_core::Device;
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ pub fn seconds(config: &RunConfig, variant: &Variant, card: &Card, device: &Devi
         ..config.clone()
     };
     if device.is_cpu() {
-        plan(&one, variant, sizes)?.check()?;
+        check_memory(&one, variant, sizes)?;
     }
     let (model, weights) = build(&one, variant, sizes, device)?;
     let (batch, vars) = (batch(&one, sizes, card.mean_length)?, weights.vars());

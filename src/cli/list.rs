@@ -96,12 +96,12 @@ fn list_models(args: &ListArgs, registry: &Registry) -> Result<(Value, String)> 
         text += &format!("  {:<18} {}: {}\n", "", variant.title, variant.paper);
         text += &format!(
             "  {:<18} {} parameters ({:+.1} % of the Transformer's{rule}); an example takes {} in \
-             training, keeps {}, sees {} positions\n",
+             training, holds {}, sees {} positions\n",
             "",
             plan.parameters,
             100.0 * (more - 1.0),
             scaled(3.0 * plan.forward, "FLOP"),
-            scaled(plan.kept, "B"),
+            scaled(plan.step, "B"),
             seen,
         );
         let mut options = Vec::new();
@@ -115,7 +115,7 @@ fn list_models(args: &ListArgs, registry: &Registry) -> Result<(Value, String)> 
             "name": variant.name, "title": variant.title, "paper": variant.paper,
             "summary": variant.summary, "options": options, "parameters": plan.parameters,
             "parameters_of_transformer": base, "tokens": config.model.length,
-            "training_flops": 3.0 * plan.forward, "kept_bytes": plan.kept,
+            "training_flops": 3.0 * plan.forward, "step_bytes": plan.step,
             "receptive_field": seen,
         }));
     }

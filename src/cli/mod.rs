@@ -85,7 +85,7 @@ pub fn main(registry: &Registry) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            let _ = writeln!(std::io::stderr(), "error: {}", out::lines(&error.to_string()));
             ExitCode::from(error.exit_code())
         }
     }
@@ -98,6 +98,9 @@ fn start_threads(threads: Option<usize>) -> Result<(), Error> {
         Some(threads) => threads,
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
+    // Candle cuts its products, and makes pools of its own, by this variable and nothing else.
+    // SAFETY: nothing has started a thread yet that could read the environment meanwhile.
+    unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     pool.map_err(|error| Error::usage(format!("--threads {threads}: {error}")))
 }

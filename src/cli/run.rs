@@ -7,7 +7,7 @@ use crate::data::places;
 use crate::error::{Error, Result};
 use crate::measure::Stop;
 use crate::progress::Progress;
-use crate::records::{Record, Status};
+use crate::records::{Record, RunFolder, Status};
 use crate::tasks;
 use crate::train::{Setting, micro_batch, run as train};
 use candle_core::Device;
@@ -95,6 +95,8 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
         ..variant.request(args.preset.as_deref().unwrap_or(usual))
     };
     let mut config = resolve(&card, &request)?;
+    let folder = args.out.clone().unwrap_or_else(|| folder_of(&config));
+    RunFolder::check_free(&folder)?;
     let chosen = format!("preset {}: {}", request.preset, card.describe(request.preset));
     if args.preset.is_none() && request.preset != "lra" {
         (request.preset, request.sets, request.steps) = ("lra", &[], None);
@@ -116,7 +118,6 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
     if args.micro_batch.is_none() {
         config.run.micro_batch = micro_batch(&config, variant, card.sizes(), &device)?;
     }
-    let folder = args.out.clone().unwrap_or_else(|| folder_of(&config));
     let places = places(args.data_dir.as_deref())?;
     let setting = Setting {
         task,
@@ -139,8 +140,13 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
         }
     })?;
     match record.status {
+        // As it was said when it happened.
         Status::Diverged => {
-            Err(Error::Diverged { step: record.steps + 1, what: record.reason.unwrap_or_default() })
+            let reason = record.reason.unwrap_or_default();
+            let (head, what) = reason.split_once(": ").unwrap_or(("", &reason));
+            let step = head.rsplit(' ').next().and_then(|step| step.parse().ok());
+            let step = step.unwrap_or(record.steps + 1);
+            Err(Error::Diverged { step, what: what.to_owned() })
         }
         _ => Ok(()),
     }

@@ -13,6 +13,7 @@
 
 use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 pub struct Counting;
@@ -42,24 +43,53 @@ fn shrink(bytes: usize) {
     LIVE.0.fetch_sub(bytes, Relaxed);
 }
 
+type LastWords = Box<dyn FnOnce(usize) + Send>;
+
+/// What is still to be done when memory cannot be had.
+static LAST_WORDS: Mutex<Option<LastWords>> = Mutex::new(None);
+
+/// Does `words`, told how many bytes were asked for, when an allocation fails from now on, or
+/// nothing more with `None`. It may allocate a little: what fails is a large block. The process
+/// is aborted if it comes back, as it is without it.
+pub fn on_exhaustion(words: Option<LastWords>) {
+    if let Ok(mut place) = LAST_WORDS.lock() {
+        *place = words;
+    }
+}
+
+#[cold]
+fn exhausted(bytes: usize) {
+    // Taken, so that an allocation of its own that fails does not come here again.
+    let words = LAST_WORDS.try_lock().ok().and_then(|mut place| place.take());
+    if let Some(words) = words {
+        words(bytes);
+    }
+}
+
+/// Counts a block that was had, or says that it was not.
+#[inline]
+fn count(block: *mut u8, bytes: usize) {
+    if block.is_null() {
+        exhausted(bytes);
+    } else {
+        grow(bytes);
+    }
+}
+
 // SAFETY: every call is handed to mimalloc unchanged; counting touches no memory of theirs
-// and cannot panic or allocate.
+// and cannot panic or allocate. Last words may allocate: no call of mimalloc is under way then.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise is the one mimalloc asks for.
         let block = unsafe { MiMalloc.alloc(layout) };
-        if !block.is_null() {
-            grow(layout.size());
-        }
+        count(block, layout.size());
         block
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as in `alloc`.
         let block = unsafe { MiMalloc.alloc_zeroed(layout) };
-        if !block.is_null() {
-            grow(layout.size());
-        }
+        count(block, layout.size());
         block
     }
 
@@ -77,6 +107,8 @@ unsafe impl GlobalAlloc for Counting {
                 Some(more) => grow(more),
                 None => shrink(layout.size() - size),
             }
+        } else {
+            exhausted(size);
         }
         moved
     }

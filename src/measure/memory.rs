@@ -1,5 +1,8 @@
 //! What the kernel says about memory (Linux; `None` elsewhere).
 
+use rustix::process::{Resource, getrlimit};
+use std::path::{Path, PathBuf};
+
 /// The most resident memory (`VmHWM`) since the start or the last [`reset_peak_resident`].
 pub fn peak_resident() -> Option<u64> {
     kibibytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM")
@@ -22,9 +25,37 @@ pub fn total_memory() -> Option<u64> {
     kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal")
 }
 
-/// Memory that programs can still have without swapping.
+/// Memory that this process can still have without swapping: of the machine, and within the
+/// limits of its control group and of its own address space.
 pub fn free_memory() -> Option<u64> {
-    kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
+    let machine = kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable");
+    [machine, free_in_group(), free_address_space()].into_iter().flatten().min()
+}
+
+/// What the control group (version 2) and those around it leave.
+fn free_in_group() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let inside = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let root = Path::new("/sys/fs/cgroup");
+    let number = |path: PathBuf| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let free = |group: &Path| {
+        // `max` where there is no limit, which is no number.
+        let most = number(group.join("memory.max"))?;
+        let used = number(group.join("memory.current"))?;
+        // Pages of files are given up when programs need the room.
+        let stat = std::fs::read_to_string(group.join("memory.stat")).ok()?;
+        let files = stat.lines().find_map(|line| line.strip_prefix("file ")?.parse::<u64>().ok());
+        Some(most.saturating_sub(used.saturating_sub(files.unwrap_or(0))))
+    };
+    let group = root.join(inside);
+    group.ancestors().take_while(|group| group.starts_with(root)).filter_map(free).min()
+}
+
+/// What RLIMIT_AS (`ulimit -v`) leaves.
+fn free_address_space() -> Option<u64> {
+    let most = getrlimit(Resource::As).current?;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    Some(most.saturating_sub(kibibytes(&status, "VmSize")?))
 }
 
 /// Starts every high-water mark anew.

@@ -12,7 +12,9 @@ mod signals;
 mod speed;
 mod windows;
 
-pub use alloc::{Counting, allocations, keep_freed_memory, live, peak_live, reset_peak_live};
+pub use alloc::{
+    Counting, allocations, keep_freed_memory, live, on_exhaustion, peak_live, reset_peak_live,
+};
 pub use date::now;
 pub use environment::{finish, instructions, observe, version};
 pub use memory::{

@@ -9,9 +9,16 @@ use crate::attention::{Attention, Build, Cost};
 use crate::config::ModelSection;
 use crate::error::Result;
 use crate::layers::{Context, FeedForward, LayerNorm};
-use crate::ops::{add_dropout, dropout};
+use crate::ops::{add_dropout, dropout, slab};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
+
+/// Values of half a layer: kept for its backward pass, and held for a moment in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub kept: f64,
+    pub passing: f64,
+}
 
 pub(super) struct Block {
     norm1: LayerNorm,
@@ -20,6 +27,7 @@ pub(super) struct Block {
     dropout: f64,
     width: usize,
     hidden: usize,
+    heads: usize,
     /// Pieces of the sequence that the feed-forward layer takes one after the other.
     chunks: usize,
 }
@@ -39,6 +47,7 @@ impl Block {
             dropout: model.dropout,
             width: d,
             hidden,
+            heads: model.heads,
             chunks: model.feed_forward_chunks,
         })
     }
@@ -95,8 +104,27 @@ impl Block {
 
     pub(super) fn cost(&self, n: usize) -> Cost {
         let (rows, d, hidden) = (n as f64, self.width as f64, self.hidden as f64);
-        let own = Cost { flops: 4.0 * rows * d * hidden, saved: rows * (3.0 * d + hidden) };
-        self.attention.cost(n) + own
+        let (flops, saved) = (4.0 * rows * d * hidden, rows * (2.0 * d + hidden));
+        self.attention.cost(n) + Cost { flops, saved, ..Cost::default() }
+    }
+
+    /// Values held at a training step over `examples` of n positions, on so many threads: by
+    /// the attention and by the feed-forward layer.
+    pub(super) fn held(&self, n: usize, examples: usize, threads: usize) -> [Held; 2] {
+        let (b, d, hidden) = (examples as f64, self.width as f64, self.hidden as f64);
+        let rows = n as f64 * b;
+        let cost = self.attention.cost(n);
+        let working = threads.min(examples * self.heads) as f64 * cost.per_thread;
+        // Candle adds a first slope to zeros: three values where one stays.
+        let attention = Held {
+            kept: b * cost.saved + cost.shared + rows * d,
+            passing: b * cost.passing + 3.0 * cost.shared + working,
+        };
+        // The slopes of what comes out, dropped or not, and of what came in; of a slab of rows
+        // the hidden ones, their slopes, and the norms.
+        let slab = rows.min(slab(self.hidden) as f64);
+        let passing = 3.0 * rows * d + slab * (2.0 * hidden + d);
+        [attention, Held { kept: rows * (d + hidden), passing }]
     }
 
     pub(super) fn attention(&self) -> &dyn Attention {

@@ -17,7 +17,7 @@ pub struct Classifier {
     pub(super) blocks: Vec<Block>,
     head: Head,
     pub(super) section: ModelSection,
-    parts: usize,
+    pub(super) parts: usize,
     /// Whether the backward pass computes layers again instead of keeping what they were.
     pub(super) recompute: bool,
 }

@@ -6,6 +6,7 @@ mod classifier;
 mod embedding;
 mod head;
 mod maps;
+mod memory;
 
 pub(crate) use backward::Sums;
 pub use classifier::Classifier;

@@ -80,7 +80,7 @@ struct Weights<'a, T> {
 
 /// Rows worked on at a time: enough that packing the weights for a product is paid back, few
 /// enough that their hidden rows stay in the last cache. A function of the sizes alone.
-fn slab(m: usize) -> usize {
+pub(crate) fn slab(m: usize) -> usize {
     ((1 << 21) / m.max(1)).clamp(256, 1 << 14)
 }
 

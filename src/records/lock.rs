@@ -24,15 +24,38 @@ pub(super) fn acquire(folder: &Path, name: &str) -> Result<File> {
         .truncate(false)
         .open(&path)
         .at("open", &path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(Error::Locked { path: folder.to_path_buf(), pid: holder(&path) });
-        }
-        Err(TryLockError::Error(e)) => return Err(e).at("lock", &path),
-    }
+    take(&file, folder, &path)?;
     file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).at("write", &path)?;
     Ok(file)
+}
+
+/// An error if a process holds the lock of `folder`.
+pub(super) fn check(folder: &Path, name: &str) -> Result<()> {
+    let path = folder.join(name);
+    match File::open(&path) {
+        Ok(file) => take(&file, folder, &path),
+        // Whatever stands there instead is found when the folder is opened.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Locks the file, or says who has.
+fn take(file: &File, folder: &Path, path: &Path) -> Result<()> {
+    let mut tries = 3;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(e)) => return Err(e).at("lock", path),
+            // One that only checks holds it for a moment.
+            Err(TryLockError::WouldBlock) if tries > 0 => {
+                tries -= 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Locked { path: folder.to_path_buf(), pid: holder(path) });
+            }
+        }
+    }
 }
 
 /// The process that holds the lock. It writes its number just after it took the lock, so an

@@ -14,7 +14,7 @@ mod tensorboard;
 
 pub use difference::{Difference, differences};
 pub use events::{EVENTS_FILE, Event, Events, read_events};
-pub use folder::RunFolder;
+pub use folder::{RunFolder, finish_draft, last_step};
 pub use load::*;
 pub use metrics::scalars;
 pub use record::*;

@@ -23,7 +23,7 @@ pub use checkpoint::{Checkpoint, latest, load, prune};
 pub use evaluate::evaluate;
 pub use gradient::{Gradients, gradients, score};
 pub use optimiser::{AdamW, Moments};
-pub use plan::{Plan, plan, receptive_field};
+pub use plan::{Plan, check_memory, plan, receptive_field};
 pub use schedule::learning_rate;
 pub use session::{Setting, build, micro_batch, on_large_stack, run};
 pub use step::{Step, step};

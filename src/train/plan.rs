@@ -1,7 +1,7 @@
 //! What a configuration will take, known before anything of that size is made.
 
-use crate::attention::{Cost, Variant};
-use crate::config::{RunConfig, Sizes};
+use crate::attention::Variant;
+use crate::config::{RunConfig, RunSection, Sizes};
 use crate::error::{Error, Result};
 use crate::layers::Weights;
 use crate::measure::free_memory;
@@ -15,8 +15,8 @@ pub struct Plan {
     pub parameters: usize,
     /// Weights, gradients and two moments, in bytes.
     pub weights: f64,
-    /// What one micro-batch keeps for the backward pass, in bytes.
-    pub kept: f64,
+    /// What a step over one micro-batch holds beside them at most, in bytes.
+    pub step: f64,
     /// FLOPs of one example's forward pass; embedding and head left out.
     pub forward: f64,
 }
@@ -38,46 +38,63 @@ pub fn receptive_field(config: &RunConfig, variant: &Variant, sizes: Sizes) -> R
     Ok(model.attentions().next().map_or(0, |attention| attention.support(n).widest(n)))
 }
 
-/// The plan of a configuration, for inputs as long as the model takes.
+/// The plan of a configuration, for inputs as long as the model takes, on the threads of this
+/// process.
 pub fn plan(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<Plan> {
     let (model, weights) = unfilled(config, variant, sizes)?;
-    let section = &config.model;
+    let model = model.recomputing(config.run.recompute);
     let bytes = config.run.dtype.candle().size_in_bytes() as f64;
-    let Cost { flops, saved } = model.cost(section.length);
-    let n = model.positions(section.length);
-    // Recomputed layers keep their inputs and the values of one layer; reversible ones two
-    // streams and the values of one.
-    let inputs = (n * section.width * sizes.parts) as f64;
-    let layers = section.layers as f64;
-    let saved = match (section.reversible, config.run.recompute) {
-        (true, _) => saved / layers + 4.0 * inputs,
-        (false, true) => saved / layers + (layers + 2.0) * inputs,
-        (false, false) => saved,
-    };
+    let (n, micro) = (config.model.length, config.run.micro_batch);
     Ok(Plan {
         parameters: weights.count(),
         weights: 4.0 * bytes * weights.count() as f64,
-        kept: bytes * saved * config.run.micro_batch as f64,
-        forward: flops,
+        step: bytes * model.held(n, micro, rayon::current_num_threads()),
+        forward: model.cost(n).flops,
     })
 }
 
-impl Plan {
-    /// An error where this machine has not the memory.
-    pub fn check(&self) -> Result<()> {
-        let needed = self.weights + self.kept;
-        let gigabytes = |bytes: f64| format!("{:.1} GB", bytes / 1e9);
-        match free_memory() {
-            Some(free) if needed > free as f64 => Err(Error::OutOfMemory(format!(
-                "{} parameters with gradients and moments take {}, what a micro-batch keeps {}: \
-                 more than the {} that are free; lower --micro-batch, model.length or \
-                 model.width, give --recompute, or take another --model",
-                self.parameters,
-                gigabytes(self.weights),
-                gigabytes(self.kept),
-                gigabytes(free as f64)
-            ))),
-            _ => Ok(()),
+/// An error where this machine has not the memory, which names the micro-batch that would fit.
+pub fn check_memory(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<()> {
+    let Some(free) = free_memory() else { return Ok(()) };
+    let of = |micro_batch| {
+        let run = RunSection { micro_batch, ..config.run.clone() };
+        plan(&RunConfig { run, ..config.clone() }, variant, sizes)
+    };
+    let whole = plan(config, variant, sizes)?;
+    if whole.needed() <= free as f64 {
+        return Ok(());
+    }
+    let (mut fits, mut does_not) = (0, config.run.micro_batch);
+    while does_not - fits > 1 {
+        let middle = fits + (does_not - fits) / 2;
+        match of(middle)?.needed() <= free as f64 {
+            true => fits = middle,
+            false => does_not = middle,
         }
+    }
+    let gigabytes = |bytes: f64| format!("{:.2} GB", bytes / 1e9);
+    let cure = match fits {
+        0 => format!(
+            "--micro-batch 1 would take {}; lower model.length or model.width, give --recompute, \
+             or take another --model",
+            gigabytes(of(1)?.needed())
+        ),
+        fits => format!("--micro-batch {fits} would fit"),
+    };
+    Err(Error::OutOfMemory(format!(
+        "{} parameters with gradients and moments take {}, a step over a micro-batch of {} {}: \
+         more than the {} that are free; {cure}",
+        whole.parameters,
+        gigabytes(whole.weights),
+        config.run.micro_batch,
+        gigabytes(whole.step),
+        gigabytes(free as f64)
+    )))
+}
+
+impl Plan {
+    /// Bytes of a training at its peak.
+    pub fn needed(&self) -> f64 {
+        self.weights + self.step
     }
 }

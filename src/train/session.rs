@@ -1,6 +1,6 @@
 //! One run from a resolved configuration to its record: data, model, folder, training.
 
-use super::plan::plan;
+use super::plan::{check_memory, plan};
 use super::trainer::{Job, Outcome, ended, train};
 use crate::attention::Variant;
 use crate::config::{RunConfig, Sizes};
@@ -9,9 +9,12 @@ use crate::layers::Weights;
 use crate::measure::{self, Stop, Timer};
 use crate::models::Classifier;
 use crate::progress::Progress;
-use crate::records::{DataRecord, RECORD_VERSION, Record, RunFolder, Status};
+use crate::records::{
+    DataRecord, Memory, RECORD_VERSION, Record, RunFolder, Status, Wall, finish_draft,
+};
 use crate::tasks::{Dataset, Places, Task};
 use candle_core::Device;
+use std::io::Write;
 use std::path::Path;
 
 /// What a run is given beside its configuration; none of it changes its numbers.
@@ -53,7 +56,7 @@ pub fn run(config: &RunConfig, setting: &Setting) -> Result<Record> {
 fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
     let Setting { task, variant, places, progress, .. } = *setting;
     let json = serde_json::to_value(config).map_err(candle_core::Error::wrap)?;
-    let mut environment =
+    let environment =
         measure::observe(setting.device, config.run.dtype.candle(), rayon::current_num_threads());
     let timer = Timer::new(setting.device);
     let data = setting.stop.at_once(|| task.load(&config.data, places, progress))?;
@@ -65,7 +68,7 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
         return Err(Error::config("model.length", message));
     }
     if setting.device.is_cpu() {
-        plan(config, variant, data.sizes())?.check()?;
+        check_memory(config, variant, data.sizes())?;
     }
     let (model, weights) = build(config, variant, data.sizes(), setting.device)?;
     // Only now: a configuration that cannot be run leaves no folder behind.
@@ -79,6 +82,29 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
         progress.say("this run has ended before; remove its folder to run it again");
         return Ok(record);
     }
+    let draft = Record {
+        version: RECORD_VERSION,
+        status: Status::Interrupted,
+        reason: None,
+        task: config.run.task.clone(),
+        model: config.run.model.clone(),
+        preset: config.run.preset.clone(),
+        seed: config.run.seed,
+        config: json,
+        data: describe(&data),
+        parameters: weights.count() as u64,
+        steps: 0,
+        selection: config.train.selection,
+        final_metrics: None,
+        evaluations: Vec::new(),
+        speed: None,
+        memory: Memory::default(),
+        wall: Wall::default(),
+        environment,
+    };
+    folder.write_draft(&draft)?;
+    let path = setting.folder.to_path_buf();
+    measure::on_exhaustion(Some(Box::new(move |bytes| end_without_memory(&path, bytes))));
     let job = Job {
         config,
         data: &data,
@@ -91,31 +117,39 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
         timer,
     };
     let (outcome, result) = train(job);
-    measure::finish(&mut environment);
+    measure::on_exhaustion(None);
     let (status, reason) = ended(&result);
     let Outcome { steps, evaluations, final_metrics, speed, memory, wall } = outcome;
+    let mut environment = draft.environment.clone();
+    measure::finish(&mut environment);
     let record = Record {
-        version: RECORD_VERSION,
         status,
         reason,
-        task: config.run.task.clone(),
-        model: config.run.model.clone(),
-        preset: config.run.preset.clone(),
-        seed: config.run.seed,
-        config: json,
-        data: describe(&data),
-        parameters: weights.count() as u64,
         steps,
-        selection: config.train.selection,
-        final_metrics,
         evaluations,
+        final_metrics,
         speed,
         memory,
         wall,
         environment,
+        ..draft
     };
-    folder.write_record(&record)?;
-    result.map(|()| record)
+    let written = folder.write_record(&record);
+    // What ended the run says more than a failure to note it.
+    result?;
+    written?;
+    Ok(record)
+}
+
+/// The last a process does whose memory cannot be had: its checkpoints stand, and the record
+/// says why there are no more.
+fn end_without_memory(folder: &Path, bytes: usize) {
+    let error = Error::OutOfMemory(format!(
+        "{bytes} bytes more cannot be had; a smaller --micro-batch, or --recompute, needs less"
+    ));
+    let _ = finish_draft(folder, Status::OutOfMemory, &error.to_string());
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    std::process::exit(error.exit_code().into());
 }
 
 /// The model of a configuration and its weights, drawn from the run's seed.

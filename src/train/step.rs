@@ -33,7 +33,7 @@ pub fn step(
     let Some(found) = found else { return Ok(None) };
     let diverged = |what: String| Error::Diverged { step: step + 1, what };
     if !found.loss.is_finite() {
-        return Err(diverged(format!("the training loss is {}", found.loss)));
+        return Err(diverged(format!("`loss` of the training batch is {}", found.loss)));
     }
     let norm = found.norm()?.map_err(|name| {
         diverged(format!("the gradient of `{name}` is not finite; lower train.learning_rate"))

@@ -240,9 +240,17 @@ impl<'a> Trainer<'a> {
         let bar = progress.bar(what, "examples", examples as u64);
         let asked = || stop.requested().is_some();
         let step = self.state.step;
-        timer.during(Phase::Evaluate, || {
+        let found = timer.during(Phase::Evaluate, || {
             evaluate(model, config, split, examples, step, &bar, &asked)
-        })
+        })?;
+        match found {
+            // Before anything is made of it: no checkpoint, no result.
+            Some(Metrics { loss, .. }) if !loss.is_finite() => {
+                let what = format!("`loss` of an evaluation ({what}) is {loss}");
+                Err(Error::Diverged { step, what })
+            }
+            found => Ok(found),
+        }
     }
 
     /// Writes a checkpoint of the present step, unless there is one.

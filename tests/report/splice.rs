@@ -1,6 +1,7 @@
 //! Documents that the report puts its tables and pictures into.
 
 use super::*;
+use std::path::PathBuf;
 
 /// A document, records, and the command to put the one into the other.
 struct Case {

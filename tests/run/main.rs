@@ -3,13 +3,20 @@
 mod bench;
 mod configuration;
 mod determinism;
+mod disk;
+mod hostile;
+mod kill;
+mod memory;
 mod options;
 mod output;
 mod presets;
+mod process;
 mod resume;
 mod show;
+mod steady;
 mod sweep;
 mod tensorboard;
+mod threads;
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};

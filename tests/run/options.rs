@@ -7,7 +7,7 @@ use lra::config::{Card, Request, resolve};
 use lra::layers::Context;
 use lra::tasks;
 use lra::testing::batch;
-use lra::train::{build, plan};
+use lra::train::{build, check_memory};
 
 fn attempt(model: &str, set: &str) -> lra::Result<()> {
     let registry = Registry::builtin();
@@ -18,7 +18,7 @@ fn attempt(model: &str, set: &str) -> lra::Result<()> {
     let request =
         Request { sets: &sets, micro_batch: Some(1), steps: Some(1), ..variant.request("quick") };
     let config = resolve(&card, &request)?;
-    plan(&config, variant, card.sizes())?.check()?;
+    check_memory(&config, variant, card.sizes())?;
     let (model, _) = build(&config, variant, card.sizes(), &Device::Cpu)?;
     let batch = batch(&[40, 7], 1);
     let logits = model.forward(&batch.ids, &Context::new(batch.mask, 1).training(1, 0))?;

@@ -1,6 +1,6 @@
 //! What a run prints and leaves.
 
-use super::{arguments, folder, lra};
+use super::{arguments, folder, last_checkpoint, lra};
 use lra::records::{Status, read_record};
 
 #[test]
@@ -65,23 +65,34 @@ fn lines_without_a_terminal_and_silence_when_asked() {
     assert!(output.get_output().stderr.is_empty());
 }
 
-/// NaN or infinity ends the run at that step; the record says so and nothing else is kept
-/// as a result.
+/// NaN or infinity ends the run at that step; the record says so and names the tensor, the
+/// checkpoint before it stays, and nothing is kept as a result.
 #[test]
 fn divergence_is_recorded() {
     let (_root, out) = folder();
     let mut words = arguments("transformer", 30, &out);
-    for set in ["train.learning_rate=1e30", "train.warmup=0", "train.clip=0"] {
+    let sets = ["train.learning_rate=1e30", "train.warmup=0", "train.clip=0"];
+    for set in sets.into_iter().chain(["train.checkpoint_every=1"]) {
         words.extend(["--set".to_string(), set.to_string()]);
     }
     let output = lra().args(&words).assert().code(5);
     let error = String::from_utf8(output.get_output().stderr.clone()).unwrap();
-    assert!(error.lines().last().unwrap().contains("diverged at step"), "{error}");
+    let last = error.lines().last().unwrap().to_owned();
     let record = read_record(&out.join("record.json")).unwrap();
     assert_eq!(record.status, Status::Diverged);
-    assert!(record.final_metrics.is_none() && record.reason.unwrap().contains("step"));
-    assert!(!out.join("model.safetensors").exists());
-    lra().args(&words).assert().code(5);
+    let reason = record.reason.unwrap();
+    assert_eq!(last, format!("error: {reason}"));
+    let place = format!("training diverged at step {}: ", record.steps + 1);
+    assert!(reason.starts_with(&place) && reason.matches('`').count() == 2, "{reason}");
+    assert!(record.final_metrics.is_none() && !out.join("model.safetensors").exists());
+    let (step, tensors) = last_checkpoint(&out);
+    assert_eq!(step, record.steps);
+    let finite = |(_, values): &(String, Vec<f32>)| values.iter().all(|v| v.is_finite());
+    assert!(step > 0 && tensors.iter().all(finite));
+    // Given again it says the same.
+    let output = lra().args(&words).assert().code(5);
+    let error = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert_eq!(error.lines().last(), Some(&last[..]));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::atomic::write_atomic;
 use crate::attention::{Registry, Support, Variant};
 use crate::config::{Card, Pad, Request, RunConfig, Sizes, resolve};
 use crate::data::{Batch, places};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::layers::Context;
 use crate::measure::free_memory;
 use crate::models::Classifier;
@@ -17,7 +17,7 @@ use crate::random::Key;
 use crate::records::read_record;
 use crate::report::chart::png;
 use crate::tasks;
-use crate::train::{build, load_weights, plan};
+use crate::train::{build, check_memory, load_weights};
 use candle_core::{DType, Device, Tensor};
 use clap::{Args, Subcommand};
 use panels::{Panel, draw};
@@ -97,6 +97,9 @@ pub fn run(args: &ShowArgs, registry: &Registry, progress: &Progress) -> Result<
     let refuse = |error| Error::data(&stem, format!("not drawn: {error}"));
     let svg = draw(&title, &panels).map_err(refuse)?;
     let png = png::render(&svg, &stem.to_string_lossy())?;
+    if let Some(folder) = stem.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).at("create", folder)?;
+    }
     let mut written = Vec::new();
     for (ending, bytes) in [("svg", svg.as_bytes()), ("png", &png)] {
         let path = PathBuf::from(format!("{}.{ending}", stem.display()));
@@ -153,7 +156,7 @@ fn patterns(args: &AttentionArgs, variant: &Variant) -> Result<Vec<Panel>> {
 
 /// Maps that can be drawn, of a model that can be built.
 fn fits(config: &RunConfig, variant: &Variant, sizes: Sizes, n: usize) -> Result<()> {
-    plan(config, variant, sizes)?.check()?;
+    check_memory(config, variant, sizes)?;
     let count = config.model.layers * config.model.heads;
     let bytes = 8.0 * (config.model.heads * n) as f64 * n as f64 * 4.0;
     if count > PANELS || free_memory().is_some_and(|free| bytes > free as f64) {

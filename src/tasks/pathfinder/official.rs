@@ -10,7 +10,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::progress::{Bar, Progress};
 use crate::random::Key;
 use std::fs;
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
 /// Fields of a line of metadata, of which the first four are used: folder, file, number,
@@ -19,6 +19,15 @@ const FIELDS: usize = 11;
 
 /// Bytes of a line that none of the release comes near.
 const LINE: u64 = 1 << 16;
+
+/// What the system says of a name that no file can have here.
+const NO_FILE: [ErrorKind; 5] = [
+    ErrorKind::NotFound,
+    ErrorKind::NotADirectory,
+    ErrorKind::IsADirectory,
+    ErrorKind::InvalidFilename,
+    ErrorKind::InvalidInput,
+];
 
 /// Where the release has a resolution, seen from a folder that a user may name. The inner one
 /// first: the outer pathfinder128 cannot be learned (google-research/long-range-arena 38).
@@ -135,9 +144,11 @@ fn read(
         }
         let path = folder.join(&inside);
         let bytes = match fs::read(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let message = format!("{} is missing; unpack the set again", path.display());
-                return Err(at(message));
+            // A name of no file, which is the line's fault and not the disk's.
+            Err(e) if NO_FILE.contains(&e.kind()) => {
+                return Err(at(format!(
+                    "{path:?} is missing or no file ({e}); unpack the set again"
+                )));
             }
             read => read.at("read", &path)?,
         };
