@@ -18,8 +18,8 @@ pub struct Baseline {
     /// The command that makes it again.
     pub command: String,
     pub environment: Environment,
-    /// The vector instructions that the figures were rounded by.
-    pub instructions: String,
+    /// Instructions and caches that the figures were rounded by.
+    pub cpu_kind: String,
     pub cells: Vec<Entry>,
     /// Runs to compare the accuracy of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -50,7 +50,7 @@ impl Entry {
 impl Baseline {
     /// Whether f32 is rounded here as it was there.
     pub fn same_cpu(&self, here: &Environment) -> bool {
-        self.environment.cpu == here.cpu && self.instructions == measure::instructions()
+        self.environment.cpu == here.cpu && self.cpu_kind == measure::cpu_kind()
     }
 
     pub fn save(&self, path: &Path) -> Result<()> {

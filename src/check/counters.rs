@@ -3,8 +3,8 @@
 //! | counter | is the same |
 //! |---|---|
 //! | parameters, FLOPs | everywhere, to the last digit |
-//! | allocations | everywhere on one thread; fewer than one more a step are let pass |
-//! | peak of the live heap | everywhere on one thread, but for [`HEAP`] |
+//! | allocations | on one thread and one type of CPU; fewer than one more a step are let pass |
+//! | peak of the live heap | on one thread and one type of CPU, but for [`HEAP`] |
 //! | loss | to the last digit on one type of CPU, within [`LOSS`] on others |
 
 use super::baseline::Entry;
@@ -73,6 +73,10 @@ pub fn judge(before: &Entry, now: &Entry, same_cpu: bool) -> Vec<Finding> {
         ("allocations", blocks, was.allocations, is.allocations),
     ] {
         findings.push(match (was, is) {
+            _ if !same_cpu => {
+                // The blocks a product is cut into, and what it packs, follow the caches.
+                Finding::untold(subject, measure, "the baseline is of another type of CPU")
+            }
             (Some(was), Some(is)) => heap(subject, measure, allowed, was as f64, is as f64),
             _ => Finding::untold(subject, measure, "a binary without the counting allocator"),
         });

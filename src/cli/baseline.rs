@@ -63,7 +63,7 @@ pub fn run(args: &BaselineArgs, registry: &Registry, progress: &Progress) -> Res
         version: BASELINE_VERSION,
         command: format!("lra {}", words.join(" ")),
         environment,
-        instructions: measure::instructions().to_owned(),
+        cpu_kind: measure::cpu_kind(),
         cells: entries,
         records: groups(&loaded),
     };

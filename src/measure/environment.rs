@@ -39,9 +39,14 @@ pub fn version() -> String {
     GIT.map_or_else(|| version.to_owned(), |git| format!("{version} ({git})"))
 }
 
-/// The widest vector instructions of this processor that kernels are written for. Rounding
-/// follows from them; many processors share a name.
-pub fn instructions() -> &'static str {
+/// What rounding follows from beside the name, which many processors share: the widest vector
+/// instructions that kernels are written for, and the caches that products are cut by.
+pub fn cpu_kind() -> String {
+    let caches: Vec<String> = (0..8).filter_map(cache).collect();
+    format!("{}; {}", instructions(), caches.join(", "))
+}
+
+fn instructions() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
         if std::arch::is_x86_feature_detected!("avx512f") {
@@ -52,6 +57,14 @@ pub fn instructions() -> &'static str {
         }
     }
     std::env::consts::ARCH
+}
+
+/// `L2 1024K`; `None` for what holds no data, or where the system (Linux) does not tell.
+fn cache(index: usize) -> Option<String> {
+    let folder = format!("/sys/devices/system/cpu/cpu0/cache/index{index}");
+    let read = |name| std::fs::read_to_string(format!("{folder}/{name}")).ok();
+    let (level, kind, size) = (read("level")?, read("type")?, read("size")?);
+    (kind.trim() != "Instruction").then(|| format!("L{} {}", level.trim(), size.trim()))
 }
 
 /// Sets the end of the run.

@@ -16,7 +16,7 @@ pub use alloc::{
     Counting, allocations, keep_freed_memory, live, on_exhaustion, peak_live, reset_peak_live,
 };
 pub use date::now;
-pub use environment::{finish, instructions, observe, version};
+pub use environment::{cpu_kind, finish, observe, version};
 pub use memory::{
     free_memory, peak_resident, reset_peak_resident, reset_peaks, resident, total_memory,
 };
