@@ -2,7 +2,7 @@
 //! steps a second of the fastest attention, for every task and preset whose data is here.
 //!
 //! ```sh
-//! LRA_DATA=DIR cargo bench --bench loading [-- TASK...]
+//! LRA_DATA=DIR cargo bench --bench loading [-- TASK or PRESET...]
 //! ```
 //!
 //! Generated tasks are made small first: what a batch costs does not depend on the set's
@@ -30,12 +30,18 @@ const ENOUGH: Duration = Duration::from_secs(2);
 fn main() {
     // `cargo bench` adds flags of its own.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    // None of a kind is all of them.
+    let chosen = |name: &str, all: &[&str]| {
+        let named = wanted.iter().any(|word| word == name);
+        named || !wanted.iter().any(|word| all.contains(&word.as_str()))
+    };
+    let names: Vec<&str> = tasks::all().iter().map(|task| task.name()).collect();
     println!("task\tpreset\tloaded examples/s\ttrained examples/s\tfastest\tratio");
     for task in tasks::all() {
-        if !wanted.is_empty() && !wanted.iter().any(|name| name == task.name()) {
-            continue;
-        }
         for preset in PRESETS {
+            if !chosen(task.name(), &names) || !chosen(preset, &PRESETS) {
+                continue;
+            }
             if let Err(error) = measure(*task, preset) {
                 println!("{}\t{preset}\tskipped: {error}", task.name());
             }
