@@ -105,6 +105,9 @@ impl Board {
 /// Where nothing can be redrawn, a line this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// Seconds of a year, beyond which an estimate is none.
+const YEAR: u64 = 365 * 24 * 3600;
+
 /// A running bar. Cheap to advance from several threads.
 pub struct Bar {
     bar: ProgressBar,
@@ -159,10 +162,14 @@ impl Bar {
 
     fn line(&self) {
         let (at, note) = (self.bar.position(), self.bar.message());
-        let eta = self.bar.eta().as_secs();
+        // Without a rate yet, or after long pauses, the bar's estimate is no time at all.
+        let eta = match self.bar.eta().as_secs() {
+            seconds if at > 0 && seconds < YEAR => format!("{seconds} s"),
+            _ => "unknown".to_owned(),
+        };
         let _ = writeln!(
             std::io::stderr(),
-            "{}: {at}/{} {}, ETA {eta} s{}{note}",
+            "{}: {at}/{} {}, ETA {eta}{}{note}",
             self.what,
             self.total,
             self.unit,

@@ -3,7 +3,7 @@
 use super::plan::{check_memory, plan};
 use super::trainer::{Job, Outcome, ended, train};
 use crate::attention::Variant;
-use crate::config::{RunConfig, Sizes};
+use crate::config::{Card, RunConfig, Sizes};
 use crate::error::{Error, Result};
 use crate::layers::Weights;
 use crate::measure::{self, Stop, Timer};
@@ -59,6 +59,10 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
     let environment =
         measure::observe(setting.device, config.run.dtype.candle(), rayon::current_num_threads());
     let timer = Timer::new(setting.device);
+    if setting.device.is_cpu() {
+        // Before the data are made, which may take an hour.
+        check_memory(config, variant, Card::of(task)?.sizes())?;
+    }
     let data = setting.stop.at_once(|| task.load(&config.data, places, progress))?;
     if config.model.length > data.max_length {
         let message = format!(
@@ -66,9 +70,6 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
             config.model.length, data.max_length, config.run.task
         );
         return Err(Error::config("model.length", message));
-    }
-    if setting.device.is_cpu() {
-        check_memory(config, variant, data.sizes())?;
     }
     let (model, weights) = build(config, variant, data.sizes(), setting.device)?;
     // Only now: a configuration that cannot be run leaves no folder behind.

@@ -43,6 +43,18 @@ fn what_would_fit_is_named_before_the_start() {
     assert!(output.status.success(), "--micro-batch {fits}: {said}");
 }
 
+/// It is said before data are made, which takes Path-X an hour.
+#[test]
+fn what_cannot_fit_makes_no_data() {
+    let (root, out) = folder();
+    let cache = root.path().join("cache");
+    let words = ["run", "--model", "synthesizer", "--task", "pathx", "--preset", "paper"];
+    let huge = ["--set", "model.layers=64", "--micro-batch", "512", "--out"];
+    let mut command = lra();
+    command.env("LRA_CACHE", &cache).args(words).args(huge).arg(&out).assert().code(6);
+    assert!(!cache.exists() && !out.exists());
+}
+
 /// Memory that cannot be had in the middle of a step: code 6, and a record that says so.
 #[test]
 fn running_out_ends_in_a_record() {
