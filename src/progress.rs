@@ -70,8 +70,9 @@ impl Progress {
         let total = bar.length().unwrap_or(0);
         if self.draws() {
             let (blue, dim) = if self.colour { (".blue", ".dim") } else { ("", "") };
+            let pace = if is_paced(unit) { " {per_sec} ETA {eta}" } else { "" };
             let template = format!(
-                "{{prefix:>10}} {{bar:24{blue}}} {{pos}}/{{len}} {unit} {{per_sec}} ETA {{eta}} {{wide_msg:{dim}}}"
+                "{{prefix:>10}} {{bar:24{blue}}} {{pos}}/{{len}} {unit}{pace} {{wide_msg:{dim}}}"
             )
             .replace("{wide_msg:}", "{wide_msg}");
             if let Ok(style) = ProgressStyle::with_template(&template) {
@@ -101,6 +102,14 @@ impl Board {
         self.progress.dressed(bar, what.into(), unit, None)
     }
 }
+
+/// Whole runs are few and of every length: how fast they went says nothing of the rest.
+fn is_paced(unit: &str) -> bool {
+    unit != RUNS
+}
+
+/// The unit of a bar over runs.
+pub const RUNS: &str = "runs";
 
 /// Where nothing can be redrawn, a line this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -164,12 +173,13 @@ impl Bar {
         let (at, note) = (self.bar.position(), self.bar.message());
         // Without a rate yet, or after long pauses, the bar's estimate is no time at all.
         let eta = match self.bar.eta().as_secs() {
-            seconds if at > 0 && seconds < YEAR => format!("{seconds} s"),
-            _ => "unknown".to_owned(),
+            _ if !is_paced(self.unit) => String::new(),
+            seconds if at > 0 && seconds < YEAR => format!(", ETA {seconds} s"),
+            _ => ", ETA unknown".to_owned(),
         };
         let _ = writeln!(
             std::io::stderr(),
-            "{}: {at}/{} {}, ETA {eta}{}{note}",
+            "{}: {at}/{} {}{eta}{}{note}",
             self.what,
             self.total,
             self.unit,
