@@ -54,9 +54,10 @@ pub enum Error {
     /// A document does not show what its records say.
     #[error("{path} is stale: {parts}; `{command}` mends it", path = .path.display())]
     Stale { path: PathBuf, parts: String, command: String },
+
     /// What was measured is worse than the baseline.
     #[error(
-        "{count} regressions against {baseline}; where they are meant, `lra baseline save` takes \
+        "worse than {baseline} in {count} of what it holds; where that is meant, `lra baseline save` takes \
          what is there now as the new baseline",
         baseline = .baseline.display()
     )]

@@ -1,6 +1,7 @@
 //! Windows of steps, the warm-up before them, and what they say of speed.
 
 use crate::records::Speed;
+use crate::records::statistics::{mad, median};
 
 /// A window is full at this many steps or this many seconds, whichever comes first: long
 /// enough that the clock and the synchronisation at its edges do not count.
@@ -73,33 +74,19 @@ impl Windows {
         if rest.steps > 0 && rest.seconds > 0.0 && (taken.is_empty() || self.warm_up.is_none()) {
             taken.push(rest);
         }
-        if taken.is_empty() {
-            return None;
-        }
         let rates = |count: fn(&Window) -> u64| -> Vec<f64> {
             taken.iter().map(|w| w.rate(count(w))).collect()
         };
         let steps = rates(|w| w.steps);
-        let middle = median(steps.clone());
         Some(Speed {
-            steps_per_second: middle,
-            steps_per_second_mad: median(steps.iter().map(|r| (r - middle).abs()).collect()),
+            steps_per_second: median(&steps)?,
+            steps_per_second_mad: mad(&steps)?,
             steps_per_second_min: steps.iter().copied().fold(f64::MAX, f64::min),
-            examples_per_second: median(rates(|w| w.examples)),
-            tokens_per_second: median(rates(|w| w.tokens)),
+            examples_per_second: median(&rates(|w| w.examples))?,
+            tokens_per_second: median(&rates(|w| w.tokens))?,
             windows: u32::try_from(taken.len()).unwrap_or(u32::MAX),
             warmup_steps: self.warm_up.unwrap_or(0),
         })
-    }
-}
-
-/// Of a list that is not empty.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let half = values.len() / 2;
-    match values.len() % 2 {
-        1 => values[half],
-        _ => (values[half - 1] + values[half]) / 2.0,
     }
 }
 
@@ -109,13 +96,6 @@ mod tests {
 
     fn window(steps: u64, seconds: f64) -> Window {
         Window { steps, examples: 4 * steps, tokens: 100 * steps, seconds }
-    }
-
-    #[test]
-    fn the_middle_of_odd_and_even_lists() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert_eq!(median(vec![7.0]), 7.0);
     }
 
     #[test]

@@ -92,13 +92,7 @@ fn simple_statistics_do_not_tell_the_label() {
     let sum = |s: &Sample| s.pixels.iter().map(|&p| f64::from(p)).sum::<f64>();
     let lit = |s: &Sample| s.pixels.iter().filter(|&&p| p > 0).count() as f64;
     for (what, value) in [("sum", &sum as &dyn Fn(&Sample) -> f64), ("lit", &lit)] {
-        let of = |label| {
-            let mut all: Vec<f64> =
-                samples.iter().filter(|s| s.label == label).map(value).collect();
-            all.sort_by(f64::total_cmp);
-            all
-        };
-        let (no, yes) = (of(0), of(1));
+        let [no, yes] = by_label(&samples, value);
         let ((a, da), (b, db)) = (moments(no.iter().copied()), moments(yes.iter().copied()));
         let error = (da * da / no.len() as f64 + db * db / yes.len() as f64).sqrt();
         assert!((a - b).abs() < 4.0 * error, "{what}: means {a} and {b}, error {error}");
@@ -106,6 +100,15 @@ fn simple_statistics_do_not_tell_the_label() {
         let limit = limit(&no, &yes);
         assert!(distance < limit, "{what}: distance {distance}, limit {limit}");
     }
+}
+
+/// A figure of the pictures of label 0 and of those of label 1, sorted.
+fn by_label(samples: &[Sample], value: &dyn Fn(&Sample) -> f64) -> [Vec<f64>; 2] {
+    [0, 1].map(|label| {
+        let mut all: Vec<f64> = samples.iter().filter(|s| s.label == label).map(value).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    })
 }
 
 /// The largest difference of two distributions, given sorted draws.
@@ -125,12 +128,8 @@ fn the_discs_distance_tells_little() {
         let [(y, x), (v, u)] = s.discs;
         ((y - v) as f64).hypot((x - u) as f64)
     };
-    let of = |label| {
-        let mut all: Vec<f64> = samples.iter().filter(|s| s.label == label).map(distance).collect();
-        all.sort_by(f64::total_cmp);
-        all
-    };
-    let best = 0.5 + smirnov(&of(0), &of(1)) / 2.0;
+    let [no, yes] = by_label(&samples, &distance);
+    let best = 0.5 + smirnov(&no, &yes) / 2.0;
     println!("the best threshold on the distance is right {:.1} % of the time", 100.0 * best);
     assert!(best < 0.7, "{best}");
 }
@@ -151,13 +150,8 @@ fn quick_pictures_ask_for_more_than_counting() {
     let sum = |s: &Sample| s.pixels.iter().map(|&p| f64::from(p)).sum::<f64>();
     let bright = |s: &Sample| s.pixels.iter().filter(|&&p| p > 127).count() as f64;
     for (what, value) in [("sum", &sum as &dyn Fn(&Sample) -> f64), ("bright", &bright)] {
-        let of = |label| {
-            let mut all: Vec<f64> =
-                samples.iter().filter(|s| s.label == label).map(value).collect();
-            all.sort_by(f64::total_cmp);
-            all
-        };
-        let best = 0.5 + smirnov(&of(0), &of(1)) / 2.0;
+        let [no, yes] = by_label(&samples, value);
+        let best = 0.5 + smirnov(&no, &yes) / 2.0;
         println!("{what}: the best threshold is right {:.1} % of the time", 100.0 * best);
         assert!(best < 0.65, "{what}: {best}");
     }
@@ -171,14 +165,8 @@ fn neither_disc_alone_tells_the_label() {
     let samples = samples(32, Difficulty::Fourteen, 6000);
     for disc in 0..2 {
         for axis in 0..2 {
-            let of = |label| {
-                let chosen = samples.iter().filter(|s| s.label == label);
-                let mut all: Vec<f64> =
-                    chosen.map(|s| [s.discs[disc].0, s.discs[disc].1][axis] as f64).collect();
-                all.sort_by(f64::total_cmp);
-                all
-            };
-            let (no, yes) = (of(0), of(1));
+            let place = |s: &Sample| [s.discs[disc].0, s.discs[disc].1][axis] as f64;
+            let [no, yes] = by_label(&samples, &place);
             let (distance, limit) = (smirnov(&no, &yes), limit(&no, &yes));
             assert!(distance < limit, "disc {disc}, axis {axis}: {distance}, limit {limit}");
         }
