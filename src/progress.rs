@@ -38,18 +38,23 @@ impl Progress {
 
     /// A bar over `total` units with rate and ETA.
     pub fn bar(&self, what: impl Into<Cow<'static, str>>, unit: &'static str, total: u64) -> Bar {
+        self.made(what.into(), unit, total, true)
+    }
+
+    fn made(&self, what: Cow<'static, str>, unit: &'static str, total: u64, paced: bool) -> Bar {
         let bar = match self.draws() {
             true => ProgressBar::new(total),
             false => ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()),
         };
         let lines = (!self.quiet && !self.terminal).then(|| Mutex::new(Instant::now()));
-        self.dressed(bar, what.into(), unit, lines)
+        self.dressed(Bar { bar, what, unit, total, paced, lines })
     }
 
-    /// One bar over all, and others below it that come and go.
+    /// One bar over all, and others below it that come and go. What it counts is few and of
+    /// every length, so it has no rate and no ETA.
     pub fn board(&self, what: &'static str, unit: &'static str, total: u64) -> Board {
         let all = MultiProgress::new();
-        let mut top = self.bar(what, unit, total);
+        let mut top = self.made(what.into(), unit, total, false);
         if self.draws() {
             top.bar = all.add(top.bar.clone());
         }
@@ -60,17 +65,11 @@ impl Progress {
         !self.quiet && self.terminal
     }
 
-    fn dressed(
-        &self,
-        bar: ProgressBar,
-        what: Cow<'static, str>,
-        unit: &'static str,
-        lines: Option<Mutex<Instant>>,
-    ) -> Bar {
-        let total = bar.length().unwrap_or(0);
+    fn dressed(&self, made: Bar) -> Bar {
+        let Bar { bar, what, unit, paced, .. } = &made;
         if self.draws() {
             let (blue, dim) = if self.colour { (".blue", ".dim") } else { ("", "") };
-            let pace = if is_paced(unit) { " {per_sec} ETA {eta}" } else { "" };
+            let pace = if *paced { " {per_sec} ETA {eta}" } else { "" };
             let template = format!(
                 "{{prefix:>10}} {{bar:24{blue}}} {{pos}}/{{len}} {unit}{pace} {{wide_msg:{dim}}}"
             )
@@ -81,7 +80,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(250));
         }
         bar.set_prefix(what.clone());
-        Bar { bar, what, unit, total, lines }
+        made
     }
 }
 
@@ -99,17 +98,10 @@ impl Board {
             true => self.all.add(ProgressBar::new(total)),
             false => ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()),
         };
-        self.progress.dressed(bar, what.into(), unit, None)
+        let what = what.into();
+        self.progress.dressed(Bar { bar, what, unit, total, paced: true, lines: None })
     }
 }
-
-/// Whole runs are few and of every length: how fast they went says nothing of the rest.
-fn is_paced(unit: &str) -> bool {
-    unit != RUNS
-}
-
-/// The unit of a bar over runs.
-pub const RUNS: &str = "runs";
 
 /// Where nothing can be redrawn, a line this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -123,6 +115,8 @@ pub struct Bar {
     what: Cow<'static, str>,
     unit: &'static str,
     total: u64,
+    /// Whether how fast it went says how long the rest takes.
+    paced: bool,
     lines: Option<Mutex<Instant>>,
 }
 
@@ -173,7 +167,7 @@ impl Bar {
         let (at, note) = (self.bar.position(), self.bar.message());
         // Without a rate yet, or after long pauses, the bar's estimate is no time at all.
         let eta = match self.bar.eta().as_secs() {
-            _ if !is_paced(self.unit) => String::new(),
+            _ if !self.paced => String::new(),
             seconds if at > 0 && seconds < YEAR => format!(", ETA {seconds} s"),
             _ => ", ETA unknown".to_owned(),
         };

@@ -64,7 +64,7 @@ pub fn calibrated(cell: &Cell, rounds: usize) -> Result<Vec<f64>> {
         let mut worker = Worker::own(cell)?;
         let mut turn =
             || Ok(rate(&mut worker, Worker::train)? / rate(&mut worker, Worker::calibrate)?);
-        middle((0..TURNS).map(|_| turn()).collect::<Result<Vec<_>>>()?)
+        Ok(middle(&(0..TURNS).map(|_| turn()).collect::<Result<Vec<_>>>()?))
     };
     (0..rounds).map(round).collect()
 }
@@ -81,29 +81,29 @@ pub fn against(program: &Path, cell: &Cell, rounds: usize) -> Result<Vec<f64>> {
             let mine = rate(&mut own, Worker::train)?;
             Ok(mine / before.map_or_else(theirs, Ok)?)
         };
-        middle((0..TURNS).map(turn).collect::<Result<Vec<_>>>()?)
+        Ok(middle(&(0..TURNS).map(turn).collect::<Result<Vec<_>>>()?))
     };
     (0..rounds).map(round).collect()
 }
 
-fn middle(ratios: Vec<f64>) -> Result<f64> {
-    Ok(median(&ratios).unwrap_or(f64::NAN))
+/// NaN where there is none.
+fn middle(values: &[f64]) -> f64 {
+    median(values).unwrap_or(f64::NAN)
 }
 
 /// What the rounds say of a model's speed now, over what it was. `before` is empty where the
 /// rounds are ratios already.
 pub fn judge(subject: &str, measure: &str, before: &[f64], now: &[f64], pairs: Pairs) -> Finding {
-    let centre = |values: &[f64]| median(values).unwrap_or(f64::NAN);
     let interval = match before {
-        [] => bootstrap([now], LEVEL, |[now]| centre(now)),
-        _ => bootstrap([before, now], LEVEL, |[was, is]| centre(is) / centre(was)),
+        [] => bootstrap([now], LEVEL, |[now]| middle(now)),
+        _ => bootstrap([before, now], LEVEL, |[was, is]| middle(is) / middle(was)),
     };
     let Some((low, high)) = interval.filter(|_| now.len() >= LEAST) else {
         return Finding::untold(subject, measure, format!("fewer than {LEAST} rounds"));
     };
     let (was, is) = match before {
-        [] => (1.0, centre(now)),
-        _ => (centre(before), centre(now)),
+        [] => (1.0, middle(now)),
+        _ => (middle(before), middle(now)),
     };
     let (verdict, said) = match pairs.tolerance {
         tolerance if high < 1.0 - tolerance => (Verdict::Regression, ""),

@@ -11,7 +11,7 @@ use crate::attention::Registry;
 use crate::config::{Card, Request, resolve};
 use crate::error::{Error, Result};
 use crate::measure::Stop;
-use crate::progress::{Bar, Progress, RUNS};
+use crate::progress::{Bar, Progress};
 use crate::records::{RunKey, Status};
 use crate::tasks;
 use cell::{Cell, ask_to_stop};
@@ -110,7 +110,7 @@ pub fn run(args: &SweepArgs, registry: &Registry, progress: &Progress) -> Result
         return dry_run::dry_run(args, &cells, registry);
     }
     let stop = Stop::install()?;
-    let board = progress.board("sweep", RUNS, cells.len() as u64);
+    let board = progress.board("sweep", "runs", cells.len() as u64);
     let mut running: Vec<Running> = Vec::new();
     let mut failures: Vec<String> = Vec::new();
     let mut waiting = cells.iter();
