@@ -2,6 +2,7 @@
 
 use super::SweepArgs;
 use crate::cli::out;
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::records::{RECORD_FILE, Record, RunKey, Status, finish_draft, last_step, read_record};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,8 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 pub(super) struct Cell {
     pub run: RunKey,
     pub folder: PathBuf,
-    /// Steps it is to have.
-    pub steps: u64,
+    pub config: RunConfig,
 }
 
 /// Of a log, what its last line is looked for in: a run that failed may have said much.

@@ -4,7 +4,7 @@ use super::SweepArgs;
 use super::cell::Cell;
 use crate::attention::Registry;
 use crate::cli::{estimate, out, start_threads};
-use crate::config::{Card, Request, resolve};
+use crate::config::Card;
 use crate::error::Result;
 use crate::tasks;
 use crate::train::{micro_batch, plan};
@@ -17,11 +17,8 @@ pub(super) fn dry_run(args: &SweepArgs, cells: &[Cell], registry: &Registry) -> 
     for cell in cells {
         let card = Card::of(tasks::find(&cell.run.task)?)?;
         let variant = registry.get(&cell.run.model)?;
-        let request = variant.request(&args.preset);
-        let (steps, micro) = (args.steps, args.micro_batch);
-        let request = Request { sets: &args.set, steps, micro_batch: micro, ..request };
-        let mut config = resolve(&card, &request)?;
-        if micro.is_none() {
+        let mut config = cell.config.clone();
+        if args.micro_batch.is_none() {
             config.run.micro_batch = micro_batch(&config, variant, card.sizes(), &Device::Cpu)?;
         }
         let memory = plan(&config, variant, card.sizes())?.needed() / 1e9;

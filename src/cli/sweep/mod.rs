@@ -71,12 +71,8 @@ fn seeds(text: &str) -> Result<Vec<u64>> {
 }
 
 fn cells(args: &SweepArgs, registry: &Registry) -> Result<Vec<Cell>> {
-    let all = |given: &[String]| given.iter().any(|name| name == "all");
-    let models: Vec<String> = match all(&args.models) {
-        true => registry.iter().map(|variant| variant.name.to_owned()).collect(),
-        false => args.models.clone(),
-    };
-    let tasks: Vec<String> = match all(&args.tasks) {
+    let models = registry.names(&args.models);
+    let tasks: Vec<String> = match args.tasks.iter().any(|name| name == "all") {
         true => tasks::all().iter().map(|task| task.name().to_owned()).collect(),
         false => args.tasks.clone(),
     };
@@ -90,13 +86,13 @@ fn cells(args: &SweepArgs, registry: &Registry) -> Result<Vec<Cell>> {
                 let request = variant.request(&args.preset);
                 let (sets, micro_batch) = (&args.set[..], args.micro_batch);
                 let request = Request { sets, steps: args.steps, micro_batch, seed, ..request };
-                let steps = resolve(&card, &request)?.train.steps;
+                let config = resolve(&card, &request)?;
                 let (preset, task, model) = (args.preset.clone(), task.clone(), model.clone());
                 let folder = args.out.join(format!("{task}-{model}-{preset}-s{seed}"));
                 // What is named twice is one run.
                 if !cells.iter().any(|cell: &Cell| cell.folder == folder) {
                     let run = RunKey { preset, task, model, seed };
-                    cells.push(Cell { run, folder, steps });
+                    cells.push(Cell { run, folder, config });
                 }
             }
         }
@@ -131,7 +127,7 @@ pub fn run(args: &SweepArgs, registry: &Registry, progress: &Progress) -> Result
             }
             match cell.start(args) {
                 Ok(child) => {
-                    let bar = board.bar(cell.name(), "steps", cell.steps);
+                    let bar = board.bar(cell.name(), "steps", cell.config.train.steps);
                     bar.start_at(cell.step().unwrap_or(0));
                     running.push(Running { cell, child, bar });
                 }
@@ -200,7 +196,7 @@ fn state_of(running: &[Running]) -> String {
     for Running { cell, bar, .. } in running {
         let step = cell.step().unwrap_or(0);
         bar.set(step);
-        parts.push(format!("{} at {step} of {} steps", cell.name(), cell.steps));
+        parts.push(format!("{} at {step} of {} steps", cell.name(), cell.config.train.steps));
     }
     parts.join("; ")
 }
