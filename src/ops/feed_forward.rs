@@ -6,8 +6,8 @@
 //! it had seven.
 
 use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, filled, fused, gemm, gradient, product, product_in, read,
-    to_storage, with_real, zeros,
+    Mat, Real, contiguous, dtype, filled, fused, gradient, product, product_in, read, to_storage,
+    transposed_product, with_real, zeros,
 };
 use super::dropout::{Dropout, dropped};
 use super::gelu::{self, Masked};
@@ -184,8 +184,8 @@ impl Fused {
             self.normed(x, &w, &mut normed);
             let nm = Mat::rows(&normed, count, d, d);
             product(dx, T::ONE, hm, Mat::rows(w.up.0, m, d, d));
-            gemm(&mut MatMut::rows(down_w, d, m, m), i > 0, T::ONE, em.t(), am, true);
-            gemm(&mut MatMut::rows(up_w, m, d, d), i > 0, T::ONE, hm.t(), nm, true);
+            transposed_product(down_w, i > 0, em, am);
+            transposed_product(up_w, i > 0, hm, nm);
             add_column_sums(e, down_b);
             add_column_sums(h, up_b);
             let (norm_w, norm_b) = norm.split_at_mut(d);

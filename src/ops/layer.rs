@@ -8,8 +8,8 @@
 
 use super::attention::Joined;
 use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, fused, gemm, gradient, product, product_of, read,
-    to_storage, with_real, zeros,
+    Mat, Real, contiguous, dtype, fused, gradient, product, product_of, read, to_storage,
+    transposed_product, with_real, zeros,
 };
 use super::dropout::{dropped, masked};
 use super::kernel;
@@ -190,14 +190,14 @@ impl Fused {
         let dropped = (self.drop.p > 0.0).then(|| dropped(g, b, self.drop));
         let e = Mat::rows(dropped.as_deref().unwrap_or(g), rows, d, d);
         let mixed = Mat::rows(&kept.mixed, rows, a, a);
-        gemm(&mut MatMut::rows(out_w, d, a, a), false, T::ONE, e.t(), mixed, true);
+        transposed_product(out_w, false, e, mixed);
         let dm = product_of(T::ONE, e, Mat::rows(out, d, a, a));
         drop(dropped);
         let dqkv = self.mixing.backward(&kept.qkv, (&kept.mixed, &kept.lse), &dm, (b, n, a))?;
         drop((kept, dm));
         let normed = self.normed(x, p);
         let (dm, nm) = (Mat::rows(&dqkv, rows, 3 * a, 3 * a), Mat::rows(&normed, rows, d, d));
-        gemm(&mut MatMut::rows(into_w, 3 * a, d, d), false, T::ONE, dm.t(), nm, true);
+        transposed_product(into_w, false, dm, nm);
         // The norms' room is that of their gradients now.
         let mut dx = normed;
         product(&mut dx, T::ONE, dm, Mat::rows(into, 3 * a, d, d));

@@ -4,8 +4,8 @@
 //! backward.
 
 use super::cpu::{
-    Mat, MatMut, Real, contiguous, dtype, fused, gemm, gradient, product_of, read, simd,
-    to_storage, with_real,
+    Mat, Real, contiguous, dtype, fused, gradient, product_of, read, simd, to_storage,
+    transposed_product, with_real,
 };
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -95,7 +95,7 @@ impl Fused {
             let mg = Mat::rows(gs, rows, out, out);
             let dx = product_of(T::ONE, mg, mw);
             let mut dw = vec![T::ZERO; out * inner];
-            gemm(&mut MatMut::rows(&mut dw, out, inner, inner), false, T::ONE, mg.t(), mx, true);
+            transposed_product(&mut dw, false, mg, mx);
             let sums = |out| {
                 let mut sums = vec![T::ZERO; out];
                 add_column_sums(gs, &mut sums);

@@ -75,7 +75,7 @@ impl Fused {
             // SAFETY: the task owns these columns of its example.
             let mut y = unsafe { out.view(b * k * d + start, k, width, d) };
             let x = Mat::rows(&rows[start..], end, width, d);
-            gemm(&mut y, false, T::ONE, Mat::rows(w, end, k, k).t(), x, false);
+            gemm(&mut y, false, T::ONE, Mat::rows(w, end, k, k).t(), x);
         });
         y
     }
@@ -101,10 +101,10 @@ impl Fused {
                 let (mut dx, mut dw) = unsafe {
                     (dxs.view((b * n + start) * d, count, d, d), dws.view(start * k, count, k, k))
                 };
-                gemm(&mut dx, false, T::ONE, Mat::rows(&w[start * k..], count, k, k), g, false);
+                gemm(&mut dx, false, T::ONE, Mat::rows(&w[start * k..], count, k, k), g);
                 let rows = self.rows(x, b, d, scratch);
                 let x = Mat::rows(&rows[start * d..], count, d, d);
-                gemm(&mut dw, true, T::ONE, x, g.t(), false);
+                gemm(&mut dw, true, T::ONE, x, g.t());
                 let valid = &self.mask.row(b)[start..start + count];
                 for (i, _) in valid.iter().enumerate().filter(|(_, valid)| !**valid) {
                     dx.row_mut(i).fill(T::ZERO);

@@ -115,7 +115,7 @@ impl Fused {
         for (to, from, columns) in [(y, &*rows, size * w), (share, &*real, size)] {
             to.resize(nb * columns, T::ZERO);
             let out = &mut MatMut::rows(to, nb, columns, columns);
-            gemm(out, false, T::ONE, p, Mat::rows(from, nb, columns, columns), false);
+            gemm(out, false, T::ONE, p, Mat::rows(from, nb, columns, columns));
         }
         let least = T::of(LEAST);
         scratch.share.iter_mut().for_each(|s| *s = s.larger(least));
@@ -172,11 +172,11 @@ impl Fused {
                 }
                 let columns = size * w;
                 let (e, s) = (Mat::rows(y, nb, columns, columns), Mat::rows(share, nb, size, size));
-                gemm(&mut dp, true, T::ONE, e, Mat::rows(rows, nb, columns, columns).t(), false);
-                gemm(&mut dp, true, T::ONE, s, Mat::rows(real, nb, size, size).t(), false);
+                gemm(&mut dp, true, T::ONE, e, Mat::rows(rows, nb, columns, columns).t());
+                gemm(&mut dp, true, T::ONE, s, Mat::rows(real, nb, size, size).t());
                 dx.resize(nb * columns, T::ZERO);
                 let p = Mat::rows(&p[start..], nb, nb, nb).t();
-                gemm(&mut MatMut::rows(dx, nb, columns, columns), false, T::ONE, p, e, false);
+                gemm(&mut MatMut::rows(dx, nb, columns, columns), false, T::ONE, p, e);
                 // SAFETY: the task owns this head of its example.
                 let mut to = unsafe { dxs.view((b * n * h + head) * w, n, w, h * w) };
                 for (i, _) in self.mask.row(b).iter().enumerate().filter(|(_, valid)| **valid) {

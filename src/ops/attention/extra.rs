@@ -93,7 +93,7 @@ impl<'a, T: Real> Terms<'a, T> {
                     let Offsets { products, constants } = &mut *offsets;
                     products.resize(tile.rows.len() * met.count, T::ZERO);
                     let mut out = MatMut::rows(products, tile.rows.len(), met.count, met.count);
-                    gemm(&mut out, false, T::of(scale), q, self.positions(head, &met).t(), false);
+                    gemm(&mut out, false, T::of(scale), q, self.positions(head, &met).t());
                     let last = self.x.field.width - 1;
                     let constant = |p| T::of(scale) * self.x.row(head, p)[last];
                     constants.clear();
@@ -171,7 +171,7 @@ impl<'a, T: Real> Terms<'a, T> {
                     let (start, width) = (dx.field.at(head, met.first), dx.field.width - 1);
                     // SAFETY: passed on to the caller; the last column is written below.
                     let mut dr = unsafe { dx.data.view(start, count, width, dx.field.row) };
-                    gemm(&mut dr, true, scale, by_distance.t(), q, false);
+                    gemm(&mut dr, true, scale, by_distance.t(), q);
                     for p in 0..count {
                         let sum: T = (0..tile.rows.len()).map(|r| products[r * count + p]).sum();
                         // SAFETY: as above.

@@ -98,7 +98,7 @@ impl<T: Real> Scratch<T> {
         let mut o = MatMut::rows(out, count, dv, dv);
         for (at, v) in tile.pieces(&x.v, head, columns) {
             let p = Mat::rows(&p[at..], count, v.count(), tile.keys);
-            gemm(&mut o, at > 0, T::ONE, p, v, false);
+            gemm(&mut o, at > 0, T::ONE, p, v);
         }
         sums
     }

@@ -140,11 +140,11 @@ impl<T: Real> Slope<'_, T> {
                 (self.field.at(head, places.span.start), self.field.row * places.span.step);
             // SAFETY: passed on to the caller.
             let mut rows = unsafe { self.data.view(start, count, width, row) };
-            return gemm(&mut rows, true, scale, a, b, false);
+            return gemm(&mut rows, true, scale, a, b);
         }
         scratch.resize(count * width, T::ZERO);
         let mut product = crate::ops::cpu::MatMut::rows(scratch, count, width, width);
-        gemm(&mut product, false, scale, a, b, false);
+        gemm(&mut product, false, scale, a, b);
         // SAFETY: passed on to the caller.
         unsafe { self.scatter(head, places, &scratch[..count * width]) };
     }

@@ -116,7 +116,7 @@ impl<'a> Tile<'a> {
         }
         scratch.resize(self.keys * width, T::ZERO);
         let mut product = MatMut::rows(scratch, self.keys, width, width);
-        gemm(&mut product, false, scale, Mat::rows(a, count, self.keys, self.keys).t(), b, false);
+        gemm(&mut product, false, scale, Mat::rows(a, count, self.keys, self.keys).t(), b);
         for c in &self.columns {
             let add = &scratch[c.at * width..][..c.places.len() * width];
             // SAFETY: passed on to the caller.
@@ -138,7 +138,7 @@ impl<'a> Tile<'a> {
         for (at, b) in self.pieces(b, head, scratch) {
             // SAFETY: one view at a time.
             let mut out = unsafe { s.view(at, self.rows.len(), b.count(), self.keys) };
-            gemm(&mut out, false, T::of(scale), a, b.t(), false);
+            gemm(&mut out, false, T::of(scale), a, b.t());
         }
     }
 

@@ -112,7 +112,7 @@ impl<T: Real> Head<'_, T> {
             }
         }
         let (fk, out) = (Mat::rows(fk, end, m, m), &mut MatMut::rows(&mut s, m, w, w));
-        gemm(out, false, T::ONE, fk.t(), self.v.mat(), false);
+        gemm(out, false, T::ONE, fk.t(), self.v.mat());
         State { s, z }
     }
 
@@ -122,7 +122,7 @@ impl<T: Real> Head<'_, T> {
         let Scratch { fq, numerator, .. } = scratch;
         numerator.resize(end * w, T::ZERO);
         let out = &mut MatMut::rows(numerator, end, w, w);
-        gemm(out, false, T::ONE, Mat::rows(fq, end, m, m), Mat::rows(&state.s, m, w, w), false);
+        gemm(out, false, T::ONE, Mat::rows(fq, end, m, m), Mat::rows(&state.s, m, w, w));
         let inverse = fq.chunks_exact(m).map(|row| {
             let sum = simd(
                 #[inline(always)]
@@ -165,7 +165,7 @@ impl<T: Real> Head<'_, T> {
         }
         let (em, sm) = (Mat::rows(e, end, w, w), Mat::rows(&state.s, m, w, w));
         g.resize(end * m, T::ZERO);
-        gemm(&mut MatMut::rows(g, end, m, m), false, T::ONE, em, sm.t(), false);
+        gemm(&mut MatMut::rows(g, end, m, m), false, T::ONE, em, sm.t());
         let mut dz = vec![T::ZERO; m];
         for ((g, fq), &t) in g.chunks_exact_mut(m).zip(fq.chunks_exact(m)).zip(&t) {
             simd(
@@ -179,13 +179,13 @@ impl<T: Real> Head<'_, T> {
         self.map.backward(&self.q, Side::Query, fq, g, dq);
         let mut ds = vec![T::ZERO; m * w];
         let fq = Mat::rows(fq, end, m, m);
-        gemm(&mut MatMut::rows(&mut ds, m, w, w), false, T::ONE, fq.t(), em, false);
+        gemm(&mut MatMut::rows(&mut ds, m, w, w), false, T::ONE, fq.t(), em);
         let ds = Mat::rows(&ds, m, w, w);
-        gemm(&mut MatMut::rows(g, end, m, m), false, T::ONE, self.v.mat(), ds.t(), false);
+        gemm(&mut MatMut::rows(g, end, m, m), false, T::ONE, self.v.mat(), ds.t());
         for g in g.chunks_exact_mut(m) {
             add(g, T::ONE, &dz);
         }
-        gemm(dv, false, T::ONE, Mat::rows(fk, end, m, m), ds, false);
+        gemm(dv, false, T::ONE, Mat::rows(fk, end, m, m), ds);
         self.map.backward(&self.k, Side::Key, fk, g, dk);
         for i in (0..end).filter(|&i| !self.k.valid[i]) {
             [&mut *dq, &mut *dk, &mut *dv].into_iter().for_each(|d| d.row_mut(i).fill(T::ZERO));

@@ -79,7 +79,7 @@ impl<T: Real> Map<'_, T> {
         let (root, norm) = (Self::root(x.width), T::of((m as f64).powf(-0.5)));
         let half = |i: usize| T::of(0.5) * root * root * x.square(i);
         let w = Mat::rows(w, m, x.width, x.width);
-        gemm(&mut MatMut::rows(f, x.count, m, features), false, root, x.mat(), w.t(), false);
+        gemm(&mut MatMut::rows(f, x.count, m, features), false, root, x.mat(), w.t());
         let valid = || (0..x.count).filter(|&i| x.valid[i]);
         match kind {
             Kind::Relu => simd(
@@ -182,7 +182,7 @@ impl<T: Real> Map<'_, T> {
             }
         }
         let g = Mat::rows(g, x.count, m, features);
-        gemm(dx, false, root, g, Mat::rows(w, m, x.width, x.width), false);
+        gemm(dx, false, root, g, Mat::rows(w, m, x.width, x.width));
         for (i, &half) in halves.iter().enumerate() {
             let scale = root * root * half;
             dx.row_mut(i).iter_mut().zip(x.row(i)).for_each(|(d, &x)| *d += scale * x);
