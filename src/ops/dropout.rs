@@ -121,7 +121,7 @@ pub(super) fn masked<T: Real>(x: &[T], y: Option<&[T]>, examples: usize, drop: D
                     let piece = Piece { first: (block * BLOCK) as u32, lanes, threshold };
                     simd(
                         #[inline(always)]
-                        || {
+                        move || {
                             let all = out.iter_mut().zip(x.iter().zip(y));
                             if drop.p == 0.0 {
                                 for (out, (&x, &y)) in all {

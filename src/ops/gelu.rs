@@ -56,7 +56,7 @@ impl Masked {
         let (add, x) = (x.is_some(), x.unwrap_or(bias));
         simd(
             #[inline(always)]
-            || {
+            move || {
                 let all = y.iter_mut().zip(bias.iter().zip(x));
                 if self.drop.p == 0.0 {
                     for (y, (&bias, &x)) in all {
@@ -79,7 +79,7 @@ impl Masked {
         let (piece, scale) = (self.piece(row), T::of(self.drop.scale()));
         simd(
             #[inline(always)]
-            || {
+            move || {
                 let all = a.iter_mut().zip(h.iter_mut().zip(bias));
                 if self.drop.p == 0.0 {
                     for (a, (h, &bias)) in all {
@@ -107,7 +107,7 @@ impl Masked {
         let (piece, scale) = (self.piece(row), T::of(self.drop.scale()));
         simd(
             #[inline(always)]
-            || {
+            move || {
                 let all = a.iter_mut().zip(h.iter_mut().zip(da));
                 if self.drop.p == 0.0 {
                     for (a, (h, &da)) in all {

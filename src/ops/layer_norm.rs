@@ -64,7 +64,7 @@ fn norm_rows<T: Real>(x: &[T], w: &[T], b: &[T], eps: f64, y: &mut [T]) {
     let (d, eps) = (w.len(), T::of(eps));
     simd(
         #[inline(always)]
-        || {
+        move || {
             for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
                 let (mean, scale) = moments(x, eps);
                 for ((y, &x), (&w, &b)) in y.iter_mut().zip(x).zip(w.iter().zip(b)) {
@@ -93,7 +93,7 @@ pub(super) fn norm_backward<T: Real>(
         let add = add.map(|add| &add[block * d * BLOCK..][..g.len()]);
         simd(
             #[inline(always)]
-            || {
+            move || {
                 let (mut dw, mut db) = (vec![T::ZERO; d], vec![T::ZERO; d]);
                 let mut unit = vec![T::ZERO; d];
                 for (r, (g, x)) in g.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {

@@ -116,7 +116,7 @@ pub(super) fn add_column_sums<T: Real>(data: &[T], total: &mut [T]) {
         .map(|block| {
             simd(
                 #[inline(always)]
-                || {
+                move || {
                     let mut sums = vec![T::ZERO; cols];
                     for row in block.chunks_exact(cols) {
                         for (s, &x) in sums.iter_mut().zip(row) {

@@ -45,7 +45,7 @@ impl Fused {
         blocks.for_each(|(y, x)| {
             simd(
                 #[inline(always)]
-                || {
+                move || {
                     for (y, x) in y.chunks_exact_mut(w).zip(x.chunks_exact(w)) {
                         let square: T = x.iter().map(|&x| x * x).sum();
                         let inverse = T::ONE / square.larger(T::of(LEAST)).sqrt();
@@ -65,7 +65,7 @@ impl Fused {
         blocks.for_each(|(dx, (x, g))| {
             simd(
                 #[inline(always)]
-                || {
+                move || {
                     let rows = dx.chunks_exact_mut(w).zip(x.chunks_exact(w).zip(g.chunks_exact(w)));
                     for (dx, (x, g)) in rows {
                         let square: T = x.iter().map(|&x| x * x).sum();

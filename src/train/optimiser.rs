@@ -135,7 +135,7 @@ impl InplaceOp2 for Moment {
             let g = contiguous::<T>(g, lg)?;
             let m = writable::<T>(m, lm)?;
             m.par_chunks_mut(BLOCK).zip(g.par_chunks(BLOCK)).for_each(|(m, g)| {
-                simd(#[inline(always)] || {
+                simd(#[inline(always)] move || {
                     for (m, &g) in m.iter_mut().zip(g) {
                         let x = g * scale;
                         *m = *m * keep + add * if self.square { x * x } else { x };
@@ -169,7 +169,7 @@ impl InplaceOp3 for Rule {
             let p = writable::<T>(p, lp)?;
             let moments = m.par_chunks(BLOCK).zip(v.par_chunks(BLOCK));
             p.par_chunks_mut(BLOCK).zip(moments).for_each(|(p, (m, v))| {
-                simd(#[inline(always)] || {
+                simd(#[inline(always)] move || {
                     for (p, (&m, &v)) in p.iter_mut().zip(m.iter().zip(v)) {
                         *p = *p * kept - rate * m / ((v * unbias).sqrt() + eps);
                     }

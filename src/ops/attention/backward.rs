@@ -82,7 +82,7 @@ impl<T: Real> Scratch<T> {
             let lse = T::of(y.lse[x.d.row(head, i)]);
             simd(
                 #[inline(always)]
-                || {
+                move || {
                     for (p, ds) in p.iter_mut().zip(ds) {
                         *p = (*p - lse).exp();
                         *ds = *p * (*ds - dot);

@@ -224,7 +224,7 @@ impl<'a> Tile<'a> {
                 match places.order {
                     None => simd(
                         #[inline(always)]
-                        || {
+                        move || {
                             for (c, p) in part.iter_mut().enumerate() {
                                 let j = (start as u32).wrapping_add((c * step) as u32);
                                 let keep = bits(lanes, base.wrapping_add(j)) >= threshold;
@@ -243,7 +243,7 @@ impl<'a> Tile<'a> {
                         };
                         simd(
                             #[inline(always)]
-                            || {
+                            move || {
                                 for (p, &j) in part.iter_mut().zip(order) {
                                     let keep = bits(lanes, base.wrapping_add(j)) >= threshold;
                                     *p = if keep { *p * scale } else { T::ZERO };

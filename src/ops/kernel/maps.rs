@@ -67,7 +67,7 @@ impl<T: Real> Map<'_, T> {
             for (i, f) in f.chunks_exact_mut(features).enumerate() {
                 simd(
                     #[inline(always)]
-                    || {
+                    move || {
                         for (f, &x) in f.iter_mut().zip(x.row(i)) {
                             *f = if x > T::ZERO { x + T::ONE } else { x.exp() };
                         }
@@ -84,7 +84,7 @@ impl<T: Real> Map<'_, T> {
         match kind {
             Kind::Relu => simd(
                 #[inline(always)]
-                || f.iter_mut().for_each(|f| *f = f.larger(T::ZERO) + eps),
+                move || f.iter_mut().for_each(|f| *f = f.larger(T::ZERO) + eps),
             ),
             Kind::Positive => {
                 let all = match side {
@@ -98,7 +98,7 @@ impl<T: Real> Map<'_, T> {
                     let shift = half(i) + top;
                     simd(
                         #[inline(always)]
-                        || f.iter_mut().for_each(|f| *f = ((*f - shift).exp() + eps) * norm),
+                        move || f.iter_mut().for_each(|f| *f = ((*f - shift).exp() + eps) * norm),
                     );
                 }
             }
@@ -139,7 +139,7 @@ impl<T: Real> Map<'_, T> {
                 let (dx, g) = (dx.row_mut(i), &g[i * features..][..features]);
                 simd(
                     #[inline(always)]
-                    || {
+                    move || {
                         // The slope is 1 above zero and the feature, exp(x), below.
                         for (dx, (&f, &g)) in dx.iter_mut().zip(f.iter().zip(g)) {
                             *dx = if f > T::ONE { g } else { g * f };
