@@ -115,7 +115,7 @@ impl Mixing {
     ) -> Result<Vec<T>> {
         match self {
             Self::Softmax(attend) => Ok(Joined::new(attend, sizes).backward(qkv, (o, lse), g)),
-            Self::Kernel(how) => kernel::backward(how, qkv, g, sizes),
+            Self::Kernel(how) => kernel::backward(how, qkv, (o, g), sizes),
         }
     }
 }

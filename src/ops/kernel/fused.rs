@@ -25,14 +25,14 @@ pub(in crate::ops) fn forward<T: Real>(
     Fused { how: how.clone() }.forward(qkv, Dims { b, n, h: how.heads, w: a / how.heads })
 }
 
-/// The gradient of `qkv`.
+/// The gradient of `qkv`, from what was attended and its gradient.
 pub(in crate::ops) fn backward<T: Real>(
     how: &Kernelised,
     qkv: &[T],
-    g: &[T],
+    (o, g): (&[T], &[T]),
     (b, n, a): (usize, usize, usize),
 ) -> Result<Vec<T>> {
-    Fused { how: how.clone() }.backward(qkv, g, Dims { b, n, h: how.heads, w: a / how.heads })
+    Fused { how: how.clone() }.backward(qkv, (o, g), Dims { b, n, h: how.heads, w: a / how.heads })
 }
 
 struct Fused {
@@ -116,14 +116,9 @@ impl<T: Real> Head<'_, T> {
         State { s, z }
     }
 
-    /// Fills the numerators [end, w]; returns one over the denominators.
-    fn ratio(&self, state: &State<T>, scratch: &mut Scratch<T>) -> Vec<T> {
-        let (m, w, end) = (self.features(), self.v.width, self.q.count);
-        let Scratch { fq, numerator, .. } = scratch;
-        numerator.resize(end * w, T::ZERO);
-        let out = &mut MatMut::rows(numerator, end, w, w);
-        gemm(out, false, T::ONE, Mat::rows(fq, end, m, m), Mat::rows(&state.s, m, w, w));
-        let inverse = fq.chunks_exact(m).map(|row| {
+    /// One over each query's denominator.
+    fn inverse(&self, state: &State<T>, fq: &[T]) -> Vec<T> {
+        let inverse = fq.chunks_exact(self.features()).map(|row| {
             let sum = simd(
                 #[inline(always)]
                 || dot(row, &state.z),
@@ -135,10 +130,14 @@ impl<T: Real> Head<'_, T> {
 
     fn forward(&self, scratch: &mut Scratch<T>, o: &mut MatMut<'_, T>) {
         let state = self.prepare(scratch);
-        let inverse = self.ratio(&state, scratch);
-        let w = self.v.width;
+        let (m, w, end) = (self.features(), self.v.width, self.q.count);
+        let Scratch { fq, numerator, .. } = scratch;
+        numerator.resize(end * w, T::ZERO);
+        let out = &mut MatMut::rows(numerator, end, w, w);
+        gemm(out, false, T::ONE, Mat::rows(fq, end, m, m), Mat::rows(&state.s, m, w, w));
+        let inverse = self.inverse(&state, fq);
         for (i, &scale) in inverse.iter().enumerate().filter(|&(i, _)| self.q.valid[i]) {
-            let from = &scratch.numerator[i * w..][..w];
+            let from = &numerator[i * w..][..w];
             o.row_mut(i).iter_mut().zip(from).for_each(|(o, &x)| *o = x * scale);
         }
     }
@@ -148,20 +147,20 @@ impl<T: Real> Head<'_, T> {
     fn backward(
         &self,
         scratch: &mut Scratch<T>,
-        g_out: Rows<'_, T>,
+        (o, g_out): (Rows<'_, T>, Rows<'_, T>),
         [dq, dk, dv]: [&mut MatMut<'_, T>; 3],
     ) {
         let state = self.prepare(scratch);
-        let inverse = self.ratio(&state, scratch);
         let (m, w, end) = (self.features(), self.v.width, self.q.count);
-        let Scratch { fq, fk, g, e, numerator } = scratch;
+        let Scratch { fq, fk, g, e, .. } = scratch;
+        let inverse = self.inverse(&state, fq);
         e.clear();
         e.resize(end * w, T::ZERO);
         let mut t = vec![T::ZERO; end];
         for (i, &scale) in inverse.iter().enumerate().filter(|&(i, _)| self.q.valid[i]) {
             let e = &mut e[i * w..][..w];
             add(e, scale, g_out.row(i));
-            t[i] = -scale * dot(e, &numerator[i * w..][..w]);
+            t[i] = -dot(e, o.row(i));
         }
         let (em, sm) = (Mat::rows(e, end, w, w), Mat::rows(&state.s, m, w, w));
         g.resize(end * m, T::ZERO);
@@ -182,9 +181,10 @@ impl<T: Real> Head<'_, T> {
         gemm(&mut MatMut::rows(&mut ds, m, w, w), false, T::ONE, fq.t(), em);
         let ds = Mat::rows(&ds, m, w, w);
         gemm(&mut MatMut::rows(g, end, m, m), false, T::ONE, self.v.mat(), ds.t());
-        for g in g.chunks_exact_mut(m) {
-            add(g, T::ONE, &dz);
-        }
+        simd(
+            #[inline(always)]
+            || g.chunks_exact_mut(m).for_each(|g| add(g, T::ONE, &dz)),
+        );
         gemm(dv, false, T::ONE, Mat::rows(fk, end, m, m), ds);
         self.map.backward(&self.k, Side::Key, fk, g, dk);
         for i in (0..end).filter(|&i| !self.k.valid[i]) {
@@ -250,7 +250,7 @@ impl Fused {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, qkv: &[T], g: &[T], d: Dims) -> Result<Vec<T>> {
+    fn backward<T: Real>(&self, qkv: &[T], (o, g): (&[T], &[T]), d: Dims) -> Result<Vec<T>> {
         let w = self.projection()?;
         let mut grad = zeros(qkv.len());
         let outs = Shared::new(&mut grad);
@@ -258,13 +258,16 @@ impl Fused {
         Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, h)| {
             let head = self.head(qkv, &w, d, (b, h));
             let (count, valid) = (head.q.count, head.q.valid);
-            let data = &g[b * d.n * row + h * d.w..];
-            let g = Rows { data, count, width: d.w, stride: row, valid };
+            let at = b * d.n * row + h * d.w;
+            let [o, g] = [o, g].map(|all| {
+                let data = &all[at..];
+                Rows { data, count, width: d.w, stride: row, valid }
+            });
             let start = b * d.n * 3 * row + h * d.w;
             // SAFETY: the task owns this example and head of all three gradients.
             let [mut dq, mut dk, mut dv] =
                 [0, 1, 2].map(|part| unsafe { outs.view(start + part * row, count, d.w, 3 * row) });
-            head.backward(scratch, g, [&mut dq, &mut dk, &mut dv]);
+            head.backward(scratch, (o, g), [&mut dq, &mut dk, &mut dv]);
         });
         Ok(grad)
     }
@@ -283,12 +286,12 @@ impl CustomOp1 for Fused {
         Ok((out, (d.b, d.n, d.h * d.w).into()))
     }
 
-    fn bwd(&self, qkv: &Tensor, _o: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+    fn bwd(&self, qkv: &Tensor, o: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         let g = g.contiguous()?;
         let d = self.dims(qkv.dims());
-        let (held, hg) = (read(qkv)?, read(&g)?);
+        let (held, ho, hg) = (read(qkv)?, read(o)?, read(&g)?);
         with_real!("kernel attention: backward", qkv.dtype(), T => {
-            gradient(self.backward::<T>(held.slice()?, hg.slice()?, d)?, qkv)
+            gradient(self.backward::<T>(held.slice()?, (ho.slice()?, hg.slice()?), d)?, qkv)
         })
     }
 }

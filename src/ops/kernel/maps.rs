@@ -1,7 +1,7 @@
 //! Feature maps of one head, and their slopes, for the fused face.
 
 use super::features::{Kind, Side};
-use crate::ops::cpu::{Mat, MatMut, Real, gemm, simd};
+use crate::ops::cpu::{Mat, MatMut, Real, gemm, pair_sum, simd};
 
 /// A feature map over rows of `width`.
 #[derive(Clone, Copy)]
@@ -36,12 +36,34 @@ impl<'a, T: Real> Rows<'a, T> {
     }
 
     fn square(&self, i: usize) -> T {
-        self.row(i).iter().map(|&x| x * x).sum()
+        let row = self.row(i);
+        simd(
+            #[inline(always)]
+            move || {
+                pair_sum(
+                    row,
+                    row,
+                    #[inline(always)]
+                    |x, y| x * y,
+                )
+            },
+        )
     }
 }
 
+/// Sixteen at a time: one after the other each comparison waits for the one before.
 fn largest<T: Real>(row: &[T]) -> T {
-    row.iter().fold(-T::INFINITY, |a, &b| b.larger(a))
+    simd(
+        #[inline(always)]
+        move || {
+            let mut lanes = [-T::INFINITY; 16];
+            let (parts, rest) = row.as_chunks::<16>();
+            for part in parts {
+                lanes.iter_mut().zip(part).for_each(|(lane, &x)| *lane = x.larger(*lane));
+            }
+            lanes.iter().chain(rest).fold(-T::INFINITY, |a, &b| b.larger(a))
+        },
+    )
 }
 
 impl<T: Real> Map<'_, T> {
@@ -164,11 +186,18 @@ impl<T: Real> Map<'_, T> {
                     g.iter_mut().zip(f).for_each(|(g, &f)| *g = if f > eps { *g } else { T::ZERO });
                 }
                 Kind::Positive => {
-                    simd(
+                    halves[i] = -simd(
                         #[inline(always)]
-                        || g.iter_mut().zip(f).for_each(|(g, &f)| *g *= f - floor),
+                        move || {
+                            g.iter_mut().zip(f).for_each(|(g, &f)| *g *= f - floor);
+                            pair_sum(
+                                g,
+                                g,
+                                #[inline(always)]
+                                |g, _| g,
+                            )
+                        },
                     );
-                    halves[i] = -g.iter().copied().sum::<T>();
                 }
                 Kind::Trigonometric => {
                     let ((gc, gs), (cos, sin)) = (g.split_at_mut(m), f.split_at(m));
