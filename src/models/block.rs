@@ -9,7 +9,7 @@ use crate::attention::{Attention, Build, Cost};
 use crate::config::ModelSection;
 use crate::error::Result;
 use crate::layers::{Context, FeedForward, LayerNorm};
-use crate::ops::{add_dropout, dropout, slab};
+use crate::ops::{add_dropout, dropout, feed_forward};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
@@ -120,10 +120,10 @@ impl Block {
             kept: b * cost.saved + cost.shared + rows * d,
             passing: b * cost.passing + 3.0 * cost.shared + working,
         };
-        // The slopes of what comes out, dropped or not, and of what came in; of a slab of rows
-        // the hidden ones, their slopes, and the norms.
-        let slab = rows.min(slab(self.hidden) as f64);
-        let passing = 3.0 * rows * d + slab * (2.0 * hidden + d);
+        // The slopes of what comes out, dropped or not, and of what came in.
+        let working =
+            feed_forward::working(n * examples, (self.width, self.hidden), threads) as f64;
+        let passing = 3.0 * rows * d + working;
         [attention, Held { kept: rows * (d + hidden), passing }]
     }
 

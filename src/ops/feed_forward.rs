@@ -6,12 +6,12 @@
 //! it had seven.
 
 use super::cpu::{
-    Mat, Real, contiguous, dtype, filled, fused, gradient, product, product_in, read, to_storage,
-    transposed_product, with_real, zeros,
+    Mat, MatMut, Real, contiguous, dtype, filled, fused, gemm, gemm_in, gradient, piece, read,
+    to_storage, transposed_product, with_real, zeros,
 };
 use super::dropout::{Dropout, dropped};
 use super::gelu::{self, Masked};
-use super::layer_norm::{norm, norm_backward};
+use super::layer_norm::{norm_backward, norm_rows};
 use super::linear::add_column_sums;
 use super::{add_dropout, dropout, layer_norm, linear};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
@@ -78,14 +78,26 @@ struct Weights<'a, T> {
     down: (&'a [T], &'a [T]),
 }
 
-/// Rows worked on at a time: enough that packing the weights for a product is paid back, few
-/// enough that their hidden rows stay in the last cache. A function of the sizes alone.
-pub(crate) fn slab(m: usize) -> usize {
+/// Rows whose part of the weights' gradients is summed at a time: enough that packing them for
+/// the product is paid back, few enough that their hidden rows stay in the last cache. A
+/// function of the sizes alone.
+fn slab(m: usize) -> usize {
     ((1 << 21) / m.max(1)).clamp(256, 1 << 14)
 }
 
-/// Rows of one task of an element-wise pass.
-const ROWS: usize = 64;
+/// Values held while the backward pass works on so many rows, beside its operands and results:
+/// of a slab the hidden rows and the norms, and each thread's slopes of hidden rows.
+pub(crate) fn working(rows: usize, (d, m): (usize, usize), threads: usize) -> usize {
+    rows.min(slab(m)) * (m + d) + threads * piece(rows) * m
+}
+
+/// Rows of one thread.
+#[derive(Default)]
+struct Scratch<T> {
+    normed: Vec<T>,
+    active: Vec<T>,
+    da: Vec<T>,
+}
 
 impl Fused {
     fn weights<'a, T>(&self, p: &'a [T]) -> Weights<'a, T> {
@@ -98,46 +110,36 @@ impl Fused {
         Weights { norm: (norm_w, norm_b), up: (up_w, up_b), down: (down_w, down_b) }
     }
 
-    fn normed<T: Real>(&self, x: &[T], w: &Weights<T>, normed: &mut Vec<T>) {
-        normed.resize(x.len(), T::ZERO);
-        norm(x, w.norm, self.eps, normed);
-    }
-
-    /// The output, and the hidden layer before GELU.
+    /// The output, and the hidden layer before GELU. Each task takes its rows all the way, so
+    /// that they stay in its cache.
     fn forward<T: Real>(&self, x: &[T], p: &[T], each: usize) -> (Vec<T>, Vec<T>) {
         let (d, m, w) = (self.d, self.m, self.weights(p));
         let rows = x.len() / d;
         let (inner, outer) = (Masked::new(self.drop.0, each, m), Masked::new(self.drop.1, each, d));
-        let (mut normed, mut active) = (Vec::new(), Vec::new());
-        let size = slab(m);
+        let (up, down) = (Mat::rows(w.up.0, m, d, d).t(), Mat::rows(w.down.0, d, m, m).t());
+        let size = piece(rows);
         let mut y = zeros(x.len());
-        let slabs = y.chunks_mut(size * d).zip(x.chunks(size * d)).enumerate();
+        let pieces = y.par_chunks_mut(size * d).zip(x.par_chunks(size * d)).enumerate();
         let work = |hidden: &mut [MaybeUninit<T>]| {
-            for ((i, (y, x)), hidden) in slabs.zip(hidden.chunks_mut(size * m)) {
-                let (count, first) = (x.len() / d, i * size);
-                self.normed(x, &w, &mut normed);
-                let up = Mat::rows(w.up.0, m, d, d).t();
-                let hidden = product_in(hidden, T::ONE, Mat::rows(&normed, count, d, d), up);
+            let pieces = pieces.zip(hidden.par_chunks_mut(size * m));
+            pieces.for_each_init(Scratch::default, |scratch, ((i, (y, x)), hidden)| {
+                let (Scratch { normed, active, .. }, count) = (scratch, x.len() / d);
+                normed.resize(x.len(), T::ZERO);
+                norm_rows(x, w.norm, self.eps, normed);
+                let hidden = gemm_in(hidden, T::ONE, Mat::rows(normed, count, d, d), up);
                 active.resize(count * m, T::ZERO);
-                let blocks = active.par_chunks_mut(ROWS * m).zip(hidden.par_chunks_mut(ROWS * m));
-                blocks.enumerate().for_each(|(block, (active, hidden))| {
-                    let rows = active.chunks_exact_mut(m).zip(hidden.chunks_exact_mut(m));
-                    for (r, (a, h)) in rows.enumerate() {
-                        inner.gelu(first + block * ROWS + r, (a, h), w.up.1);
-                    }
-                });
-                let down = Mat::rows(w.down.0, d, m, m).t();
-                product(y, T::ONE, Mat::rows(&active, count, m, m), down);
-                let blocks = y.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).enumerate();
-                blocks.for_each(|(block, (y, x))| {
-                    for (r, (y, x)) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
-                        let x = self.residual.then_some(x);
-                        outer.finish(first + block * ROWS + r, y, w.down.1, x);
-                    }
-                });
-            }
+                let rows = active.chunks_exact_mut(m).zip(hidden.chunks_exact_mut(m));
+                for (r, (a, h)) in rows.enumerate() {
+                    inner.gelu(i * size + r, (a, h), w.up.1);
+                }
+                let active = Mat::rows(active, count, m, m);
+                gemm(&mut MatMut::rows(y, count, d, d), false, T::ONE, active, down);
+                for (r, (y, x)) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
+                    outer.finish(i * size + r, y, w.down.1, self.residual.then_some(x));
+                }
+            });
         };
-        // SAFETY: the slabs are all of the hidden layer, each written by its product.
+        // SAFETY: the pieces are all of the hidden layer, each written by its product.
         let hidden = unsafe { filled(rows * m, work) };
         (y, hidden)
     }
@@ -158,32 +160,41 @@ impl Fused {
         let (up_b, rest) = rest.split_at_mut(m);
         let (down_w, down_b) = rest.split_at_mut(d * m);
         let mut dx = zeros(x.len());
-        let (mut normed, mut active, mut da) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut normed, mut active) = (Vec::new(), Vec::new());
         let inner = Masked::new(self.drop.0, each, m);
         let examples = x.len() / d / each;
         let dropped = (self.drop.1.p > 0.0).then(|| dropped(g, examples, self.drop.1));
         let e = dropped.as_deref().unwrap_or(g);
+        let (up, down) = (Mat::rows(w.up.0, m, d, d), Mat::rows(w.down.0, d, m, m));
         let size = slab(m);
         let slabs = dx.chunks_mut(size * d).zip(hidden.chunks_mut(size * m));
         let slabs = slabs.zip(x.chunks(size * d).zip(g.chunks(size * d)).zip(e.chunks(size * d)));
         for (i, ((dx, h), ((x, g), e))) in slabs.enumerate() {
             let (count, first) = (x.len() / d, i * size);
-            da.resize(count * m, T::ZERO);
+            normed.resize(count * d, T::ZERO);
             active.resize(count * m, T::ZERO);
-            let em = Mat::rows(e, count, d, d);
-            product(&mut da, T::ONE, em, Mat::rows(w.down.0, d, m, m));
-            // dh takes the place of h.
-            let blocks = active.par_chunks_mut(ROWS * m).zip(h.par_chunks_mut(ROWS * m));
-            blocks.zip(da.par_chunks(ROWS * m)).enumerate().for_each(|(block, ((a, h), da))| {
+            let size = piece(count);
+            let pieces = active.par_chunks_mut(size * m).zip(h.par_chunks_mut(size * m));
+            let pieces = pieces.zip(dx.par_chunks_mut(size * d).zip(e.par_chunks(size * d)));
+            let pieces = pieces.zip(normed.par_chunks_mut(size * d).zip(x.par_chunks(size * d)));
+            let pieces = pieces.enumerate();
+            pieces.for_each_init(Scratch::default, |scratch, (i, ((ah, (dx, e)), (normed, x)))| {
+                let ((a, h), count, first) = (ah, x.len() / d, first + i * size);
+                let da = &mut scratch.da;
+                da.resize(count * m, T::ZERO);
+                let e = Mat::rows(e, count, d, d);
+                gemm(&mut MatMut::rows(da, count, m, m), false, T::ONE, e, down);
+                // dh takes the place of h.
                 let rows = a.chunks_exact_mut(m).zip(h.chunks_exact_mut(m)).zip(da.chunks_exact(m));
                 for (r, ((a, h), da)) in rows.enumerate() {
-                    inner.gelu_backward(first + block * ROWS + r, (a, h), da);
+                    inner.gelu_backward(first + r, (a, h), da);
                 }
+                let h = Mat::rows(h, count, m, m);
+                gemm(&mut MatMut::rows(dx, count, d, d), false, T::ONE, h, up);
+                norm_rows(x, w.norm, self.eps, normed);
             });
             let (hm, am) = (Mat::rows(h, count, m, m), Mat::rows(&active, count, m, m));
-            self.normed(x, &w, &mut normed);
-            let nm = Mat::rows(&normed, count, d, d);
-            product(dx, T::ONE, hm, Mat::rows(w.up.0, m, d, d));
+            let (em, nm) = (Mat::rows(e, count, d, d), Mat::rows(&normed, count, d, d));
             transposed_product(down_w, i > 0, em, am);
             transposed_product(up_w, i > 0, hm, nm);
             add_column_sums(e, down_b);

@@ -56,11 +56,11 @@ fn moments<T: Real>(row: &[T], eps: T) -> (T, T) {
 pub(super) fn norm<T: Real>(x: &[T], (w, b): (&[T], &[T]), eps: f64, y: &mut [T]) {
     let size = w.len() * BLOCK;
     let blocks = y.par_chunks_mut(size).zip(x.par_chunks(size));
-    blocks.for_each(|(y, x)| norm_rows(x, w, b, eps, y));
+    blocks.for_each(|(y, x)| norm_rows(x, (w, b), eps, y));
 }
 
-/// Norms of the rows of `x`.
-fn norm_rows<T: Real>(x: &[T], w: &[T], b: &[T], eps: f64, y: &mut [T]) {
+/// Norms of the rows of `x`, on this thread.
+pub(super) fn norm_rows<T: Real>(x: &[T], (w, b): (&[T], &[T]), eps: f64, y: &mut [T]) {
     let (d, eps) = (w.len(), T::of(eps));
     simd(
         #[inline(always)]

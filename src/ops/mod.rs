@@ -32,7 +32,6 @@ pub use attention::{
 pub use cpu::composed;
 pub use dropout::{Dropout, add_dropout, dropout};
 pub use embedding::{Ids, embed, sinusoid, sinusoid_2d};
-pub(crate) use feed_forward::slab;
 pub use feed_forward::{FeedForward, feed_forward};
 pub use kernel::{Features, Kernelised, kernel_attention};
 pub use layer::{Layer, Mixing, attention_layer};

@@ -155,8 +155,26 @@ pub(crate) fn gemm<T: Real>(
     }
 }
 
-/// Rows of a piece of a product: enough that packing the right side for each is paid back.
-const ROWS: usize = 256;
+/// The same without adding, into memory that holds nothing yet and has no gaps.
+pub(crate) fn gemm_in<'d, T: Real>(
+    dst: &'d mut [MaybeUninit<T>],
+    scale: T,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+) -> &'d mut [T] {
+    assert!(dst.len() == a.rows * b.cols, "product into another shape");
+    let whole = Shared::unwritten(dst);
+    // SAFETY: the only view.
+    gemm(&mut unsafe { whole.view(0, a.rows, b.cols, b.cols) }, false, scale, a, b);
+    // SAFETY: MaybeUninit<T> is laid out as T, and a product that does not add writes every
+    // element, zeros where there is nothing to sum.
+    unsafe { &mut *(std::ptr::from_mut(dst) as *mut [T]) }
+}
+
+/// Rows of a task, of so many: enough that packing the right side for each is paid back.
+pub(crate) fn piece(rows: usize) -> usize {
+    (rows / 4).next_multiple_of(64).clamp(64, 256)
+}
 
 /// Columns of a piece of a gradient of wide weights.
 const COLUMNS: usize = 128;
@@ -171,36 +189,15 @@ pub(crate) fn product<T: Real>(dst: &mut [T], scale: T, a: Mat<'_, T>, b: Mat<'_
     multiply(&Shared::new(dst), scale, a, b);
 }
 
-/// The same into memory that holds nothing yet.
-pub(crate) fn product_in<'d, T: Real>(
-    dst: &'d mut [MaybeUninit<T>],
-    scale: T,
-    a: Mat<'_, T>,
-    b: Mat<'_, T>,
-) -> &'d mut [T] {
-    assert!(dst.len() == a.rows * b.cols, "product into another shape");
-    if a.cols == 0 {
-        dst.fill(MaybeUninit::new(T::ZERO));
-    } else {
-        multiply(&Shared::unwritten(dst), scale, a, b);
-    }
-    // SAFETY: MaybeUninit<T> is laid out as T, and a product that does not add writes every
-    // element.
-    unsafe { &mut *(std::ptr::from_mut(dst) as *mut [T]) }
-}
-
-/// `scale * a b`, without gaps.
+/// `scale * a b` on all threads, without gaps.
 pub(crate) fn product_of<T: Real>(scale: T, a: Mat<'_, T>, b: Mat<'_, T>) -> Vec<T> {
-    // SAFETY: the product is all of the buffer.
-    unsafe {
-        filled(a.rows * b.cols, |out| {
-            product_in(out, scale, a, b);
-        })
-    }
+    // SAFETY: the pieces are all of the buffer, and a product that does not add writes every
+    // element, zeros where there is nothing to sum.
+    unsafe { filled(a.rows * b.cols, |out| multiply(&Shared::unwritten(out), scale, a, b)) }
 }
 
 fn multiply<T: Real>(dst: &Shared<'_, T>, scale: T, a: Mat<'_, T>, b: Mat<'_, T>) {
-    let size = (a.rows / 4).next_multiple_of(64).clamp(64, ROWS);
+    let size = piece(a.rows);
     (0..a.rows.div_ceil(size)).into_par_iter().for_each(|i| {
         let rows = size.min(a.rows - i * size);
         // SAFETY: the task owns these rows.
@@ -231,19 +228,19 @@ pub(crate) fn transposed_product<T: Real>(dst: &mut [T], add: bool, a: Mat<'_, T
         return;
     }
     let size = depth.div_ceil(PIECES).max(DEPTH);
-    let piece = |start: usize, dst: &mut [T], add: bool| {
+    let sum = |start: usize, dst: &mut [T], add: bool| {
         let count = size.min(depth - start);
         let (a, b) = (a.beginning(start, count), b.beginning(start, count));
         gemm(&mut MatMut::rows(dst, m, n, n), add, T::ONE, a.t(), b);
     };
     if depth <= size {
-        return piece(0, dst, add);
+        return sum(0, dst, add);
     }
     let sums: Vec<Vec<T>> = (0..depth.div_ceil(size))
         .into_par_iter()
         .map(|i| {
             let mut sums = vec![T::ZERO; m * n];
-            piece(i * size, &mut sums, false);
+            sum(i * size, &mut sums, false);
             sums
         })
         .collect();

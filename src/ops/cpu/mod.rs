@@ -12,7 +12,9 @@ mod real;
 mod storage;
 
 pub(crate) use fill::{filled, zeros};
-pub(crate) use matrix::{Mat, MatMut, Shared, gemm, product, product_in, product_of, transposed_product};
+pub(crate) use matrix::{
+    Mat, MatMut, Shared, gemm, gemm_in, piece, product, product_of, transposed_product,
+};
 pub(crate) use real::{Real, pair_sum, simd};
 pub use storage::composed;
 pub(crate) use storage::{contiguous, dtype, fused, gradient, read, to_storage, with_real};
