@@ -175,7 +175,7 @@ impl Attention for Sinkhorn {
         let own = self.heads.projections.keys_and_values(x)?;
         let p = self.sorted(x, cx)?;
         let places = n.div_ceil(size) * size;
-        let kv = Tensor::cat(&[&sort_blocks(&own, 2, &p, size, &cx.mask)?, &own], 1)?;
+        let kv = sort_blocks(&own, 2, &p, size, &cx.mask)?;
         // A sorted key counts by its share of tokens: its logarithm is added to the scores.
         let share = shares(&p, size, &cx.mask)?.log()?.reshape((b, h, places))?.transpose(1, 2)?;
         let terms = share.contiguous()?.pad_with_zeros(1, 0, n)?;
@@ -203,7 +203,7 @@ impl Attention for Sinkhorn {
         let (n_, a, size) = (n as f64, self.heads.qkv() as f64, self.options.block as f64);
         // Each half of an iteration keeps three matrices of blocks.
         let sorts = self.heads.heads as f64 * (n_ / size).powi(2);
-        let saved = 6.0 * n_ * a + 6.0 * self.options.iterations as f64 * sorts;
+        let saved = 4.0 * n_ * a + 6.0 * self.options.iterations as f64 * sorts;
         let per_thread = 3.0 * n_ * self.heads.head_width as f64;
         let sort = Cost { flops: 4.0 * n_ * n_ / size * a, saved, per_thread, ..Cost::default() };
         // Sorted keys and values and the sequence's own are one operand.

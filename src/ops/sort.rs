@@ -3,6 +3,9 @@
 //! weighted with P[I, J] where they hold tokens:
 //! `y[I, r] = sum_J P[I, J] real[J, r] x[J, r] / share[I, r]`,
 //! `share[I, r] = sum_J P[I, J] real[J, r]`.
+//!
+//! What was sorted follows what it gives, in one tensor: the keys that Sinkhorn attention reads.
+//! As two tensors they would be copied side by side, and their slopes apart and together again.
 
 use super::Mask;
 use super::cpu::{
@@ -15,8 +18,9 @@ use rayon::prelude::*;
 /// The least share: its square must be a number in f32, since it divides the slope.
 const LEAST: f64 = 1e-15;
 
-/// `x` [b, n, parts * heads * w] and `p` [b, heads, nb, nb], blocks of `size` -> [b, nb * size,
-/// parts * heads * w]: keys and values, say, are two parts whose heads are sorted alike.
+/// `x` [b, n, parts * heads * w] and `p` [b, heads, nb, nb], blocks of `size` -> [b, nb * size +
+/// n, parts * heads * w], the sorted blocks and then x: keys and values, say, are two parts whose
+/// heads are sorted alike.
 pub fn sort_blocks(
     x: &Tensor,
     parts: usize,
@@ -42,13 +46,13 @@ pub fn sort_blocks(
 pub fn reference(x: &Tensor, parts: usize, p: &Tensor, size: usize, mask: &Mask) -> Result<Tensor> {
     let p = Tensor::cat(&vec![p; parts], 1)?;
     let ((b, _, a), (_, h, nb, _)) = (x.dims3()?, p.dims4()?);
-    let w = a / h;
+    let (w, own) = (a / h, x);
     let real = mask.tensor(x.dtype(), x.device())?.unsqueeze(2)?;
     let x = x.broadcast_mul(&real)?.pad_with_zeros(1, 0, nb * size - mask.n())?;
     let x = x.reshape((b, nb, size, h, w))?.permute((0, 3, 1, 2, 4))?;
     let mixed = p.matmul(&x.reshape((b, h, nb, size * w))?)?.reshape((b, h, nb, size, w))?;
     let mixed = mixed.broadcast_div(&shares(&p, size, mask)?.unsqueeze(4)?)?;
-    mixed.permute((0, 2, 3, 1, 4))?.reshape((b, nb * size, a))
+    Tensor::cat(&[&mixed.permute((0, 2, 3, 1, 4))?.reshape((b, nb * size, a))?, own], 1)
 }
 
 /// How much of each sorted place are tokens, [b, heads, nb, size].
@@ -128,14 +132,18 @@ impl Fused {
 
     fn forward<T: Real>(&self, x: &[T], p: &[T], d: Dims) -> Vec<T> {
         let Dims { b, h, w, nb, sorts } = d;
-        let places = nb * self.size;
-        let mut out = zeros(b * places * h * w);
+        let (n, places) = (self.mask.n(), nb * self.size);
+        let total = places + n;
+        let mut out = zeros(b * total * h * w);
+        out.par_chunks_mut(total * h * w).zip(x.par_chunks(n * h * w)).for_each(|(out, x)| {
+            out[places * h * w..].copy_from_slice(x);
+        });
         let outs = Shared::new(&mut out);
         Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, sort)| {
             for head in (sort..h).step_by(sorts) {
                 self.mix(scratch, (x, p), d, (b, head));
                 // SAFETY: the task owns these heads of its example.
-                let mut to = unsafe { outs.view((b * places * h + head) * w, places, w, h * w) };
+                let mut to = unsafe { outs.view((b * total * h + head) * w, places, w, h * w) };
                 for (i, (y, &share)) in scratch.y.chunks_exact(w).zip(&scratch.share).enumerate() {
                     to.row_mut(i).iter_mut().zip(y).for_each(|(to, &y)| *to = y / share);
                 }
@@ -144,11 +152,12 @@ impl Fused {
         out
     }
 
-    /// With e = g / share: `dx = Pᵀ e` at tokens, `dP = e xᵀ - (e . y / share) realᵀ`, the
+    /// With e = g / share: `dx = Pᵀ e` at tokens, and g of x itself; `dP = e xᵀ - (e . y / share) realᵀ`, the
     /// latter where the share is above its floor.
     fn backward<T: Real>(&self, (x, p, g): (&[T], &[T], &[T]), d: Dims) -> (Vec<T>, Vec<T>) {
         let Dims { h, w, nb, .. } = d;
         let (size, n, places) = (self.size, self.mask.n(), nb * self.size);
+        let total = places + n;
         let (mut dx, mut dp) = (zeros(x.len()), zeros(p.len()));
         let (dxs, dps) = (Shared::new(&mut dx), Shared::new(&mut dp));
         Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, sort)| {
@@ -158,7 +167,7 @@ impl Fused {
             for head in (sort..h).step_by(d.sorts) {
                 self.mix(scratch, (x, p), d, (b, head));
                 let Scratch { x: rows, real, y, share, dx } = scratch;
-                let g = &g[(b * places * h + head) * w..];
+                let g = &g[(b * total * h + head) * w..];
                 // e takes the place of y, the share's slope that of the share.
                 for (i, (y, share)) in y.chunks_exact_mut(w).zip(share.iter_mut()).enumerate() {
                     let inverse = T::ONE / *share;
@@ -179,8 +188,12 @@ impl Fused {
                 gemm(&mut MatMut::rows(dx, nb, columns, columns), false, T::ONE, p, e);
                 // SAFETY: the task owns this head of its example.
                 let mut to = unsafe { dxs.view((b * n * h + head) * w, n, w, h * w) };
-                for (i, _) in self.mask.row(b).iter().enumerate().filter(|(_, valid)| **valid) {
-                    to.row_mut(i).copy_from_slice(&dx[i * w..][..w]);
+                for (i, &valid) in self.mask.row(b).iter().enumerate() {
+                    let (to, own) = (to.row_mut(i), &g[(places + i) * h * w..][..w]);
+                    to.copy_from_slice(own);
+                    if valid {
+                        to.iter_mut().zip(&dx[i * w..]).for_each(|(to, &dx)| *to += dx);
+                    }
                 }
             }
         });
@@ -204,7 +217,7 @@ impl CustomOp2 for Fused {
         let y = with_real!("sort of blocks", dtype(sx), T => {
             to_storage(self.forward::<T>(contiguous(sx, lx)?, contiguous(sp, lp)?, d))
         });
-        Ok((y, (d.b, d.nb * self.size, d.h * d.w).into()))
+        Ok((y, (d.b, d.nb * self.size + self.mask.n(), d.h * d.w).into()))
     }
 
     fn bwd(
