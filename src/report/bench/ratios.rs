@@ -13,26 +13,26 @@ fn column(row: &Row) -> String {
 /// A row for each model: own steps per second over the faster of PyTorch's modes, and own
 /// memory over the leaner one's. Markdown; `None` where nothing was measured beside a peer.
 pub fn ratios(all: &[Results]) -> Option<String> {
-    let rows: Vec<&Row> = all
-        .iter()
-        .flat_map(|results| &results.rows)
-        .filter(|row| !row.repeated && !row.ratios().is_empty())
-        .collect();
+    let measured = |row: &&Row| !row.repeated && !row.ratios().is_empty();
+    let rows: Vec<&Row> = all.iter().flat_map(|all| &all.rows).filter(measured).collect();
     let (mut columns, mut models): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
-    for row in &rows {
-        if !columns.contains(&column(row)) {
-            columns.push(column(row));
+    let mut how: Vec<String> = Vec::new();
+    for (results, row) in all.iter().flat_map(|all| all.rows.iter().map(move |row| (all, row))) {
+        if !measured(&row) {
+            continue;
+        }
+        let name = column(row);
+        if !columns.contains(&name) {
+            let modes: Vec<&str> = row.peers.iter().map(|side| side.name.as_str()).collect();
+            how.push(format!("- {name}: {}; {}", modes.join(", "), machine(results)));
+            columns.push(name);
         }
         if !models.contains(&row.model.as_str()) {
             models.push(&row.model);
         }
     }
-    let first = rows.first()?;
-    let mut modes: Vec<String> = Vec::new();
-    for name in &columns {
-        let peers = rows.iter().find(|row| column(row) == *name).unwrap_or(first);
-        let names: Vec<&str> = peers.peers.iter().map(|side| side.name.as_str()).collect();
-        modes.push(format!("{name}: {}", names.join(", ")));
+    if rows.is_empty() {
+        return None;
     }
     let mut table = Table::new([vec!["Model".to_owned()], columns.clone()].concat());
     let (mut speeds, mut memories) = (vec![Vec::new(); columns.len()], Vec::new());
@@ -60,14 +60,13 @@ pub fn ratios(all: &[Results]) -> Option<String> {
     let least = every.iter().copied().fold(f64::INFINITY, f64::min);
     let most = memories.iter().copied().fold(0.0, f64::max);
     Some(format!(
-        "Steps per second over PyTorch's, and in brackets peak memory over PyTorch's; {}.\n\n{}\n\
+        "Steps per second over PyTorch's, and in brackets peak memory over PyTorch's.\n\n{}\n\
          All {} cells: speed {} in the geometric mean, {least:.2}x at least; memory {}, {most:.2}x \
-         at most. Modes of PyTorch: {}.\n",
-        machine(all.first()?),
+         at most. PyTorch's modes, and the machine, of each column:\n\n{}\n",
         table.markdown(),
         every.len(),
         mean(&every),
         mean(&memories),
-        modes.join("; "),
+        how.join("\n"),
     ))
 }
