@@ -57,8 +57,8 @@ pub enum Error {
 
     /// What was measured is worse than the baseline.
     #[error(
-        "worse than {baseline} in {count} of what it holds; where that is meant, `lra baseline save` takes \
-         what is there now as the new baseline",
+        "worse than {baseline} in {count} of what it holds; where that is meant, `lra baseline save --fresh` \
+         takes what is there now as the new baseline",
         baseline = .baseline.display()
     )]
     Regression { count: usize, baseline: PathBuf },

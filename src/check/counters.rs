@@ -58,8 +58,8 @@ pub fn count(cell: &Cell, steps: u64, registry: &Registry) -> Result<Entry> {
     Ok(Entry { cell: cell.clone(), steps, parameters, flops, counted, paces: Vec::new() })
 }
 
-/// What each counter was and is, on the same type of CPU or on another.
-pub fn judge(before: &Entry, now: &Entry, same_cpu: bool) -> Vec<Finding> {
+/// What each counter was and is. `elsewhere`: why the type of CPU is not the same, where so.
+pub fn judge(before: &Entry, now: &Entry, elsewhere: Option<&str>) -> Vec<Finding> {
     let (was, is) = (&before.counted, &now.counted);
     let subject = before.model();
     let mut findings = vec![
@@ -72,16 +72,14 @@ pub fn judge(before: &Entry, now: &Entry, same_cpu: bool) -> Vec<Finding> {
         ("peak live bytes", HEAP, was.peak_live, is.peak_live),
         ("allocations", blocks, was.allocations, is.allocations),
     ] {
-        findings.push(match (was, is) {
-            _ if !same_cpu => {
-                // The blocks a product is cut into, and what it packs, follow the caches.
-                Finding::untold(subject, measure, "the baseline is of another type of CPU")
-            }
-            (Some(was), Some(is)) => heap(subject, measure, allowed, was as f64, is as f64),
+        findings.push(match (elsewhere, was, is) {
+            // The blocks a product is cut into, and what it packs, follow the caches.
+            (Some(why), ..) => Finding::untold(subject, measure, why),
+            (_, Some(was), Some(is)) => heap(subject, measure, allowed, was as f64, is as f64),
             _ => Finding::untold(subject, measure, "a binary without the counting allocator"),
         });
     }
-    findings.push(loss(subject, before.steps, (was.loss, is.loss), same_cpu));
+    findings.push(loss(subject, before.steps, (was.loss, is.loss), elsewhere.is_none()));
     findings
 }
 

@@ -39,7 +39,7 @@ pub fn text(format: Format, findings: &[Finding], baseline: &str) -> Result<Stri
     })
 }
 
-/// `2 regressions, 60 the same, against results/baseline.json`.
+/// `regression: 2, same: 60; against results/baseline.json`.
 fn counts(findings: &[Finding], baseline: &str) -> String {
     let count = |verdict| findings.iter().filter(|found| found.verdict == verdict).count();
     let said: Vec<String> = Verdict::ALL

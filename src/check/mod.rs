@@ -18,7 +18,7 @@ mod format;
 mod speed;
 
 pub use accuracy::{Group, groups, judge as judge_accuracy};
-pub use baseline::{BASELINE_VERSION, Baseline, Entry};
+pub use baseline::{BASELINE_VERSION, Baseline, Entry, Machine, kind};
 pub use counters::{LOSS, STEPS, cells, count, judge as judge_counters};
 pub use finding::{Finding, Verdict};
 pub use format::{Format, markdown, text};

@@ -2,7 +2,7 @@
 
 use super::out;
 use crate::attention::Registry;
-use crate::check::{BASELINE_VERSION, Baseline, STEPS, calibrated, cells, count, groups};
+use crate::check::{Baseline, Machine, STEPS, calibrated, cells, count, groups};
 use crate::error::Result;
 use crate::measure;
 use crate::progress::Progress;
@@ -19,7 +19,8 @@ pub struct BaselineArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Count small cells of every model, and keep that and the records of runs
+    /// Count small cells of every model, and keep that, for this type of CPU beside others,
+    /// and the records of runs
     Save(SaveArgs),
 }
 
@@ -31,7 +32,11 @@ struct SaveArgs {
     /// Models, or `all`
     #[arg(long, value_delimiter = ',', default_value = "all")]
     models: Vec<String>,
-    /// Folders whose records are kept, for accuracy over seeds and memory
+    /// Drop what the file holds, also of other types of CPU: after a change that is meant
+    #[arg(long)]
+    fresh: bool,
+    /// Folders whose records are kept in the place of those that were, for accuracy over seeds
+    /// and memory
     #[arg(long, value_name = "DIR", num_args = 1..)]
     records: Vec<PathBuf>,
     /// Keep the speed beside a matrix product too, from so many rounds
@@ -41,6 +46,11 @@ struct SaveArgs {
 
 pub fn run(args: &BaselineArgs, registry: &Registry, progress: &Progress) -> Result<()> {
     let What::Save(args) = &args.what;
+    // What is wrong with the file is said before anything is counted.
+    let mut baseline = match args.fresh || !args.out.exists() {
+        true => Baseline::default(),
+        false => Baseline::load(&args.out)?,
+    };
     let words: Vec<String> = std::env::args().skip(1).collect();
     let mut environment = measure::observe(&Device::Cpu, DType::F32, 1);
     let loaded = load(&args.records)?;
@@ -59,18 +69,27 @@ pub fn run(args: &BaselineArgs, registry: &Registry, progress: &Progress) -> Res
     }
     drop(bar);
     measure::finish(&mut environment);
-    let baseline = Baseline {
-        version: BASELINE_VERSION,
+    let cells = entries.len();
+    let machine = Machine {
+        cpu_kind: measure::cpu_kind(),
         command: format!("lra {}", words.join(" ")),
         environment,
-        cpu_kind: measure::cpu_kind(),
         cells: entries,
-        records: groups(&loaded),
     };
+    for other in baseline.put(machine, &args.out)? {
+        progress.say(&format!(
+            "kept the counters of another version: {other}; where the code between changed them, \
+             --fresh drops them"
+        ));
+    }
+    if !args.records.is_empty() {
+        baseline.records = groups(&loaded);
+    }
     baseline.save(&args.out)?;
     out::print(|to| {
-        let (cells, groups) = (baseline.cells.len(), baseline.records.len());
-        let path = args.out.to_string_lossy();
-        writeln!(to, "{cells} cells, {groups} groups of records: {}", out::line(&path))
+        let (kinds, groups) = (baseline.machines.len(), baseline.records.len());
+        let path = out::line(&args.out.to_string_lossy());
+        let types = if kinds == 1 { "type" } else { "types" };
+        writeln!(to, "{cells} cells, {kinds} {types} of CPU, {groups} groups of records: {path}")
     })
 }

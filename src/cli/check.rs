@@ -4,7 +4,7 @@ use super::out;
 use crate::attention::Registry;
 use crate::check::{
     Baseline, Entry, Finding, Format, Pairs, Verdict, against, calibrated, count, groups,
-    judge_accuracy, judge_counters, judge_speed, markdown, text,
+    judge_accuracy, judge_counters, judge_speed, kind, markdown, text,
 };
 use crate::error::{Error, IoContext, Result};
 use crate::measure;
@@ -56,23 +56,25 @@ pub fn run(args: &CheckArgs, registry: &Registry, progress: &Progress) -> Result
         return Err(Error::usage(message));
     }
     let baseline = Baseline::load(&args.baseline)?;
+    let here = measure::observe(&Device::Cpu, DType::F32, 1);
+    let Some((machine, elsewhere)) = baseline.machine(&kind(&here.cpu, &measure::cpu_kind()))
+    else {
+        return Err(Error::data(&args.baseline, "holds no counters of any machine"));
+    };
     let chosen = registry.names(&args.models);
     chosen.iter().try_for_each(|name| registry.get(name).map(|_| ()))?;
     // A model that is gone is a regression, unless others were asked for.
     let all = args.models.iter().any(|model| model == "all");
     let wanted = |name: &str| all || chosen.iter().any(|chosen| chosen == name);
-    let entries: Vec<&Entry> =
-        baseline.cells.iter().filter(|entry| wanted(entry.model())).collect();
+    let entries: Vec<&Entry> = machine.cells.iter().filter(|entry| wanted(entry.model())).collect();
     let loaded = records(args)?;
     loaded.skipped.iter().for_each(|line| progress.say(&format!("skipped {line}")));
 
-    let here = measure::observe(&Device::Cpu, DType::F32, 1);
-    let same_cpu = baseline.same_cpu(&here);
     let bar = progress.bar("check", "cells", entries.len() as u64);
     let mut findings = Vec::new();
     for entry in &entries {
         bar.note(entry.model());
-        findings.extend(cell(args, entry, registry, same_cpu, pairs));
+        findings.extend(cell(args, entry, registry, elsewhere.as_deref(), pairs));
         bar.advance(1);
     }
     drop(bar);
@@ -109,12 +111,12 @@ fn cell(
     args: &CheckArgs,
     entry: &Entry,
     registry: &Registry,
-    same_cpu: bool,
+    elsewhere: Option<&str>,
     pairs: Pairs,
 ) -> Vec<Finding> {
     let name = entry.model();
     let mut findings = match count(&entry.cell, entry.steps, registry) {
-        Ok(now) => judge_counters(entry, &now, same_cpu),
+        Ok(now) => judge_counters(entry, &now, elsewhere),
         Err(error) => return vec![Finding::broken(name, "counters", error.to_string())],
     };
     if let Some(program) = &args.against {
@@ -126,10 +128,10 @@ fn cell(
     }
     if args.speed {
         const MEASURE: &str = "steps in the time of a matrix product";
-        findings.push(match (entry.paces.as_slice(), same_cpu) {
+        findings.push(match (entry.paces.as_slice(), elsewhere) {
             ([], _) => Finding::untold(name, MEASURE, "not in the baseline"),
-            (_, false) => Finding::untold(name, MEASURE, "the baseline is of another type of CPU"),
-            (before, true) => match calibrated(&entry.cell, pairs.rounds) {
+            (_, Some(why)) => Finding::untold(name, MEASURE, why),
+            (before, None) => match calibrated(&entry.cell, pairs.rounds) {
                 Ok(now) => judge_speed(name, MEASURE, before, &now, pairs),
                 Err(error) => Finding::broken(name, MEASURE, error.to_string()),
             },

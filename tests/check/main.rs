@@ -4,6 +4,7 @@
 mod accuracy;
 mod cli;
 mod compare;
+mod machines;
 mod rounding;
 
 #[path = "../common/records.rs"]
