@@ -59,6 +59,41 @@ fn one_run_has_the_interval_of_its_examples() {
     assert!(found[0].text().contains("says nothing about seeds"));
 }
 
+/// Of a seed that was run twice one counts, as in a report.
+#[test]
+fn a_seed_that_was_run_twice_counts_once() {
+    let run = |seed: u64, percent: f64| record("listops", "linear", seed, percent);
+    let (found, _) =
+        compared(&[run(0, 36.0), run(0, 36.0), run(1, 39.0)], &[run(0, 40.0), run(1, 42.0)]);
+    assert_eq!(found[0].a, "listops linear quick (n=2)");
+    let accuracy = found[0].metrics[0].a.as_ref().unwrap();
+    assert_eq!(accuracy.n, 2);
+    near(accuracy.mean, 37.5);
+}
+
+#[test]
+fn one_preset_is_compared_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = seeds("linear", 3, 36.0, 0.4, 1);
+    all.extend(seeds("linear", 2, 60.0, 0.4, 2).into_iter().map(|mut record| {
+        record.preset = "paper".into();
+        record
+    }));
+    save_all(&folder.path().join("a"), &all);
+    let compare = |more: &[&str]| {
+        let run = lra(folder.path()).args(["compare", "a", "a"]).args(more).assert();
+        let output = run.get_output();
+        let text =
+            String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+        (output.status.code().unwrap(), text)
+    };
+    let (code, said) = compare(&["--preset", "paper"]);
+    assert!(code == 0 && said.contains("A: listops linear paper (n=2)"), "{said}");
+    assert!(!said.contains("quick"), "{said}");
+    let (code, said) = compare(&["--preset", "none"]);
+    assert!(code == 3 && said.contains("no records here"), "{said}");
+}
+
 #[test]
 fn groups_meet_by_task_model_and_preset() {
     let folder = tempfile::tempdir().unwrap();

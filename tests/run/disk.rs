@@ -2,7 +2,7 @@
 //! what there was before goes on to the same end.
 #![cfg(target_os = "linux")]
 
-use super::process::{events, limit, said, signal, start, wait};
+use super::process::{events, limit, rows, said, signal, start, wait};
 use super::{arguments, folder, last_checkpoint, lra, result};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -61,6 +61,11 @@ fn ended(mut child: Child, out: &Path, because: &str) {
 
 /// What is left goes on to the end of a run that nothing happened to.
 fn goes_on(out: &Path) {
+    for folder in [out.to_path_buf(), out.join("checkpoints")] {
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let half: Vec<_> = names.filter(|name| name.to_string_lossy().ends_with(".tmp")).collect();
+        assert!(half.is_empty(), "half written: {half:?}");
+    }
     let (step, _) = last_checkpoint(out);
     assert!(step > 0);
     let (_root, whole) = folder();
@@ -68,6 +73,7 @@ fn goes_on(out: &Path) {
     lra().args(arguments("linear", STEPS, out)).assert().success();
     assert!(result(&whole) == result(out), "differs");
     assert!(last_checkpoint(&whole) == last_checkpoint(out));
+    assert!(rows(out).contains(&format!("\"from\":{step}}}")), "not from step {step}");
 }
 
 /// The run's folder on the disk; its log is beside the disk, which may be full.

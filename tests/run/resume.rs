@@ -1,6 +1,6 @@
 //! A run that is stopped and given again ends as one that is not.
 
-use super::process::{said, signal, start, wait};
+use super::process::{rows, said, signal, start, until, wait};
 use super::{arguments, folder, last_checkpoint, lra, result};
 use std::time::{Duration, Instant};
 
@@ -47,9 +47,55 @@ fn the_best_checkpoint_is_selected() {
     assert_eq!(std::fs::read(out.join("record.json")).unwrap(), before);
 }
 
-/// A second Ctrl-C does not wait for the checkpoint that the first asks for, and harms nothing.
+/// A step that takes seconds and cannot be left in the middle: the first Ctrl-C waits for its
+/// end, the second does not, and what was saved before goes on.
 #[test]
 fn a_second_interrupt_ends_at_once() {
+    let (_root, out) = folder();
+    let slow = [
+        "data.min_length=700",
+        "data.max_length=800",
+        "data.validation=8",
+        "data.test=8",
+        "model.length=800",
+        "model.width=256",
+        "model.qkv=256",
+        "model.feed_forward=1024",
+        "train.batch=16",
+        "train.checkpoint_every=1",
+        "train.evaluate_every=3",
+    ];
+    let slow: Vec<&str> = slow.iter().flat_map(|set| ["--set", set]).collect();
+    // All of a batch at once: a stop is heard between micro-batches.
+    let slow = [&slow[..], &["--micro-batch", "16"]].concat();
+    let mut child = start("transformer", 3, &out, &slow);
+    let mut saved = |step: u64| {
+        let path = out.join(format!("checkpoints/step-{step:07}.safetensors"));
+        assert!(until(&mut child, Duration::from_millis(1), || path.exists()), "{}", said(&out));
+        Instant::now()
+    };
+    let first = saved(1);
+    let step = saved(2) - first;
+    // Into the third step.
+    std::thread::sleep(step / 4);
+    signal(&child, libc::SIGINT);
+    std::thread::sleep(step / 8);
+    assert!(child.try_wait().unwrap().is_none(), "a step of {step:?} was not waited for");
+    let asked = Instant::now();
+    signal(&child, libc::SIGINT);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let took = asked.elapsed();
+    assert!(took < step / 4, "{took:?} of a step of {step:?}");
+    assert!(!rows(&out).contains("\"event\":\"end\""), "ended in order: {}", rows(&out));
+    assert!(start("transformer", 3, &out, &slow).wait().unwrap().success(), "{}", said(&out));
+    assert!(rows(&out).contains("\"from\":2}"), "{}", rows(&out));
+    let record = lra::records::read_record(&out.join("record.json")).unwrap();
+    assert_eq!((record.status, record.steps), (lra::records::Status::Done, 3));
+}
+
+/// Nor does it harm anything, whenever it comes.
+#[test]
+fn a_second_interrupt_harms_nothing() {
     let steps = 300;
     let (_root, whole) = folder();
     lra().args(arguments("linear", steps, &whole)).assert().success();
