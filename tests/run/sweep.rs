@@ -27,11 +27,13 @@ fn records(out: &Path) -> Vec<String> {
 #[test]
 fn a_sweep_runs_every_cell_and_none_twice() {
     let out = tempfile::tempdir().unwrap();
-    let run = sweep(out.path(), "linear,local", &["--seeds", "0..2", "--jobs", "2"]).success();
+    let more = ["--seeds", "0..2", "--jobs", "2", "--tensorboard"];
+    let run = sweep(out.path(), "linear,local", &more).success();
     let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
     assert_eq!(said.matches("test accuracy").count(), 4, "{said}");
     let expected = ["linear-quick-s0", "linear-quick-s1", "local-quick-s0", "local-quick-s1"];
     assert_eq!(records(out.path()), expected.map(|name| format!("listops-{name}")));
+    assert!(out.path().join("listops-local-quick-s1/events.out.tfevents.lra").exists());
     let path = out.path().join("listops-local-quick-s1/record.json");
     let before = std::fs::metadata(&path).unwrap().modified().unwrap();
     let run = sweep(out.path(), "linear,local", &["--seeds", "0,1"]).success();

@@ -61,6 +61,9 @@ impl Cell {
         if let Some(threads) = args.threads {
             command.args(["--threads", &threads.to_string()]);
         }
+        if args.tensorboard {
+            command.arg("--tensorboard");
+        }
         if let Some(dir) = &args.data_dir {
             command.arg("--data-dir").arg(dir);
         }

@@ -48,6 +48,9 @@ pub struct SweepArgs {
     /// Runs side by side; their speeds are not those of a quiet machine
     #[arg(long, default_value_t = 1)]
     jobs: usize,
+    /// Write each run's events for TensorBoard too; runs that have ended are left as they are
+    #[arg(long)]
+    tensorboard: bool,
     /// Folder with the official files, or their archive [env: LRA_DATA]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
