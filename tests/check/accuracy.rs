@@ -70,6 +70,21 @@ fn few_seeds_tell_nothing() {
     assert!(wide[0].certainty.contains("a drop of 1 points"), "{}", wide[0].certainty);
 }
 
+/// The same four of each, by hand: deviation sqrt(2/3), error of the difference sqrt(1/3), Welch's
+/// freedom 6, whose 95 % quantile is 1.9432, so the 90 % interval ends at -1.122.
+#[test]
+fn the_drop_to_exclude_is_the_one_asked_for() {
+    let runs: Vec<Record> = [35.0, 36.0, 37.0, 36.0]
+        .into_iter()
+        .zip(0..)
+        .map(|(percent, seed)| record("listops", "linear", seed, percent))
+        .collect();
+    let groups = grouped(&runs);
+    let verdict = |points: f64| judge_accuracy(&groups, &groups, points)[0].verdict;
+    assert_eq!(verdict(1.10), Verdict::Untold);
+    assert_eq!(verdict(1.15), Verdict::Same);
+}
+
 #[test]
 fn what_is_not_comparable_is_not_compared() {
     let before = seeds("linear", 3, 36.0, 0.4, 1);
