@@ -59,6 +59,20 @@ fn one_run_has_the_interval_of_its_examples() {
     assert!(found[0].text().contains("says nothing about seeds"));
 }
 
+/// Groups of other seeds differ in nothing that was chosen.
+#[test]
+fn seeds_are_no_difference_between_groups() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |first: u64| -> Vec<_> {
+        (first..first + 2).map(|seed| record("listops", "linear", seed, 36.0)).collect()
+    };
+    save_all(&folder.path().join("a"), &of(0));
+    save_all(&folder.path().join("b"), &of(5));
+    let run = lra(folder.path()).args(["compare", "a", "b"]).assert().success();
+    let said = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    assert!(said.ends_with("The configurations are the same.\n"), "{said}");
+}
+
 /// Of a seed that was run twice one counts, as in a report.
 #[test]
 fn a_seed_that_was_run_twice_counts_once() {
