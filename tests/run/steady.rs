@@ -10,7 +10,7 @@ fn memory_and_open_files_do_not_grow() {
     let steps = 10_000;
     let (_root, out) = folder();
     let tiny = ["model.width=8", "model.qkv=8", "model.feed_forward=8", "model.layers=1"];
-    let rare = ["train.batch=2", "train.evaluate_every=5000", "train.checkpoint_every=2500"];
+    let rare = ["train.batch=2", "train.evaluate_every=500", "train.checkpoint_every=500"];
     let sets: Vec<&str> = tiny.iter().chain(&rare).flat_map(|set| ["--set", set]).collect();
     let mut child = start("linear", steps, &out, &sets);
     let pid = child.id();
@@ -21,7 +21,8 @@ fn memory_and_open_files_do_not_grow() {
     };
     let mut samples = Vec::new();
     let mut next = 0;
-    // A row has about as many bytes whatever its step; the first tenth warms up.
+    // A row has about as many bytes whatever its step; the first tenth warms up, with an
+    // evaluation and a checkpoint in it.
     until(&mut child, Duration::from_millis(20), || {
         let row = rows(&out).lines().nth(1).map_or(u64::MAX, |row| row.len() as u64);
         let step = length() / row.max(1);
