@@ -14,22 +14,25 @@
 //! | 10 | input/output failed |
 //! | 130, 143 | stopped by SIGINT, SIGTERM after writing a checkpoint |
 
+use crate::printable;
 use std::path::{Path, PathBuf};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Displayed, none has control characters but the ends of its lines, whatever a file or a
+/// library put into it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A flag or argument is wrong. The message names it and what was expected.
-    #[error("{0}")]
+    #[error("{}", printable::lines(.0))]
     Usage(String),
 
     /// A configuration key is unknown, of the wrong type, or its value impossible.
-    #[error("configuration key `{key}`: {message}")]
+    #[error("configuration key `{}`: {}", printable::line(.key), printable::lines(.message))]
     Config { key: String, message: String },
 
     /// Data is missing or corrupt; `place` is the file, with line and column where known.
-    #[error("{place}: {message}")]
+    #[error("{place}: {}", printable::lines(.message))]
     Data { place: Place, message: String },
 
     #[error("training diverged at step {step}: {what}")]
@@ -38,36 +41,40 @@ pub enum Error {
     #[error("out of memory: {0}")]
     OutOfMemory(String),
 
-    #[error("{path}: {message}", path = .path.display())]
+    #[error("{}: {}", shown(.path), printable::lines(.message))]
     Checkpoint { path: PathBuf, message: String },
 
-    #[error("{path} is in use by process {pid}; wait for it, stop it, or choose another --out", path = .path.display())]
+    #[error("{path} is in use by process {pid}; wait for it, stop it, or choose another --out", path = shown(.path))]
     Locked { path: PathBuf, pid: u32 },
 
-    #[error("cannot {action} {path}: {source}", path = .path.display())]
+    #[error("cannot {action} {path}: {source}", path = shown(.path))]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
 
     /// Some runs of a sweep failed; the others stand.
-    #[error("{failed} of {of} runs failed; the first: {first}")]
+    #[error("{failed} of {of} runs failed; the first: {}", printable::lines(.first))]
     Cells { failed: usize, of: usize, first: String },
 
     /// A document does not show what its records say.
-    #[error("{path} is stale: {parts}; `{command}` mends it", path = .path.display())]
+    #[error("{path} is stale: {parts}; `{command}` mends it", path = shown(.path))]
     Stale { path: PathBuf, parts: String, command: String },
 
     /// What was measured is worse than the baseline.
     #[error(
         "worse than {baseline} in {count} of what it holds; where that is meant, `lra baseline save --fresh` \
          takes what is there now as the new baseline",
-        baseline = .baseline.display()
+        baseline = shown(.baseline)
     )]
     Regression { count: usize, baseline: PathBuf },
 
     #[error("stopped by signal {0}; give the same command again to continue")]
     Interrupted(i32),
 
-    #[error("{0}")]
+    #[error("{}", printable::lines(&.0.to_string()))]
     Tensor(candle_core::Error),
+}
+
+fn shown(path: &Path) -> String {
+    printable::line(&path.to_string_lossy())
 }
 
 /// A place in a file: 1-based line and column, where they are known.
@@ -80,14 +87,7 @@ pub struct Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Names from an archive may hold anything; a message stays on its line.
-        for c in self.path.display().to_string().chars() {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                write!(f, "{c}")?;
-            }
-        }
+        write!(f, "{}", shown(&self.path))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }

@@ -36,6 +36,7 @@ pub mod layers;
 pub mod measure;
 pub mod models;
 pub mod ops;
+mod printable;
 pub mod progress;
 pub mod random;
 pub mod records;

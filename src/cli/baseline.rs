@@ -5,6 +5,7 @@ use crate::attention::Registry;
 use crate::check::{Baseline, Machine, STEPS, calibrated, cells, count, groups};
 use crate::error::Result;
 use crate::measure;
+use crate::printable;
 use crate::progress::Progress;
 use crate::records::load;
 use candle_core::{DType, Device};
@@ -88,7 +89,7 @@ pub fn run(args: &BaselineArgs, registry: &Registry, progress: &Progress) -> Res
     baseline.save(&args.out)?;
     out::print(|to| {
         let (kinds, groups) = (baseline.machines.len(), baseline.records.len());
-        let path = out::line(&args.out.to_string_lossy());
+        let path = printable::line(&args.out.to_string_lossy());
         let types = if kinds == 1 { "type" } else { "types" };
         writeln!(to, "{cells} cells, {kinds} {types} of CPU, {groups} groups of records: {path}")
     })

@@ -4,6 +4,7 @@ use super::{out, start_threads};
 use crate::attention::Registry;
 use crate::bench::{Batch, Cell, Peer, Plan, Results, run as measure, serve};
 use crate::error::{Error, Result};
+use crate::printable;
 use crate::progress::Progress;
 use crate::report::bench::{ratios, tables};
 use crate::train::on_large_stack;
@@ -124,6 +125,6 @@ pub fn run(args: &BenchArgs, registry: &Registry, progress: &Progress) -> Result
     let results = measure(&plan, registry, format!("lra {}", words.join(" ")), progress, &save)?;
     out::print(|to| {
         writeln!(to, "{}", tables(&results))?;
-        writeln!(to, "results: {}", out::line(&path.to_string_lossy()))
+        writeln!(to, "results: {}", printable::line(&path.to_string_lossy()))
     })
 }

@@ -2,6 +2,7 @@
 
 use super::out;
 use crate::error::{Error, Result};
+use crate::printable;
 use crate::progress::Progress;
 use crate::records::{Run, load};
 use crate::report::compare;
@@ -41,7 +42,7 @@ pub fn run(args: &CompareArgs, progress: &Progress) -> Result<()> {
         }
         let texts: Vec<String> = comparisons.iter().map(|found| found.text()).collect();
         write!(to, "{}", texts.join("\n"))?;
-        alone.iter().try_for_each(|line| writeln!(to, "{}", out::line(line)))
+        alone.iter().try_for_each(|line| writeln!(to, "{}", printable::line(line)))
     })
 }
 

@@ -3,6 +3,7 @@
 use super::out;
 use crate::atomic::write_atomic;
 use crate::error::{Error, IoContext, Result};
+use crate::printable;
 use crate::progress::Progress;
 use crate::records;
 use crate::report::{self, Document, Published, Report, bench};
@@ -93,7 +94,7 @@ fn page(report: &Report, path: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).at("create", folder)?;
     }
     write_atomic(path, |to| to.write_all(page.as_bytes()))?;
-    out::print(|to| writeln!(to, "Written: {}", out::line(&path.to_string_lossy())))
+    out::print(|to| writeln!(to, "Written: {}", printable::line(&path.to_string_lossy())))
 }
 
 /// Each document is read before any is written: all are right, or none is touched.
@@ -106,7 +107,7 @@ fn splice(args: &ReportArgs, report: &Report) -> Result<()> {
     }
     for document in &documents {
         let told = document.write()?;
-        out::print(|to| writeln!(to, "{}", out::line(&told)))?;
+        out::print(|to| writeln!(to, "{}", printable::line(&told)))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::config::{Card, Dtype, Request, RunConfig, resolve};
 use crate::data::places;
 use crate::error::{Error, Result};
 use crate::measure::Stop;
+use crate::printable;
 use crate::progress::Progress;
 use crate::records::{Record, RunFolder, Status};
 use crate::tasks;
@@ -136,7 +137,11 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
             writeln!(to, "{text}")
         } else {
             writeln!(to, "{}", summary(&record))?;
-            writeln!(to, "record: {}", out::line(&folder.join("record.json").to_string_lossy()))
+            writeln!(
+                to,
+                "record: {}",
+                printable::line(&folder.join("record.json").to_string_lossy())
+            )
         }
     })?;
     match record.status {

@@ -17,6 +17,7 @@ pub fn observe(device: &Device, dtype: DType, threads: usize) -> Environment {
         cpu: read("/proc/cpuinfo")
             .and_then(|text| cpu_model(&text))
             .unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+        instructions: Some(instructions().to_owned()),
         // What this process may use, which a container or an affinity mask can lower.
         cores: std::thread::available_parallelism().map_or(1, |n| count(n.get())),
         threads: count(threads),

@@ -164,6 +164,10 @@ pub struct Environment {
     pub git: Option<String>,
     pub os: String,
     pub cpu: String,
+    /// The widest vector instructions that kernels are written for; processors of one name
+    /// differ in it. `None` in records older than this.
+    #[serde(default)]
+    pub instructions: Option<String>,
     pub cores: u32,
     /// Threads used.
     pub threads: u32,
@@ -180,4 +184,15 @@ pub struct Environment {
     /// RFC 3339, UTC.
     pub started: String,
     pub finished: String,
+}
+
+impl Environment {
+    /// The GPU, or else the CPU with its vector instructions where they are known.
+    pub fn processor(&self) -> String {
+        match (&self.gpu, &self.instructions) {
+            (Some(gpu), _) => gpu.clone(),
+            (None, Some(instructions)) => format!("{} with {instructions}", self.cpu),
+            (None, None) => self.cpu.clone(),
+        }
+    }
 }

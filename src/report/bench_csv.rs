@@ -31,7 +31,7 @@ const HEADER: [&str; 18] = [
 pub fn export(report: &Report) -> Result<Vec<File>> {
     let mut lines = Vec::new();
     for file in &report.bench {
-        let processor = &file.results.environment.cpu;
+        let processor = file.results.environment.processor();
         for rows in file.groups().values() {
             let growths = growths(rows);
             for row in rows {
@@ -41,7 +41,7 @@ pub fn export(report: &Report) -> Result<Vec<File>> {
                 let mut line = line(&file.name, row, base);
                 line.push(optional(growth.and_then(|growth| growth.time.exponent)));
                 line.push(optional(growth.and_then(|growth| growth.memory.exponent)));
-                line.push(escape::csv(processor));
+                line.push(escape::csv(&processor));
                 lines.push(line);
             }
         }

@@ -41,7 +41,7 @@ pub fn within_cell(runs: &[&Run]) -> Vec<String> {
     look("numbers of steps", &|r| r.steps.to_string());
     look("numbers of parameters", &|r| r.parameters.to_string());
     look("checkpoint rules", &|r| selection(r).to_owned());
-    look("devices", &|r| processor(r).to_owned());
+    look("devices", &|r| r.environment.processor());
     look("numbers of threads", &|r| r.environment.threads.to_string());
     look("number formats", &|r| r.environment.dtype.clone());
     look("versions of lra", &version);
@@ -52,11 +52,6 @@ pub fn within_cell(runs: &[&Run]) -> Vec<String> {
 /// What differs among the models of one task: the examples they were trained and tested on.
 pub fn within_task(runs: &[&Run]) -> Vec<String> {
     data_differences(runs, &|r| r.model.clone())
-}
-
-/// The GPU or else the CPU a run used.
-pub fn processor(record: &Record) -> &str {
-    record.environment.gpu.as_deref().unwrap_or(&record.environment.cpu)
 }
 
 fn seed_of(record: &Record) -> String {

@@ -29,7 +29,7 @@ fn speed<T: ToString>(run: &Run, value: fn(&Speed) -> T) -> String {
     optional(run.record.speed.as_ref().map(value))
 }
 
-const COLUMNS: [Column; 60] = [
+const COLUMNS: [Column; 61] = [
     ("folder", |r| r.folder.display().to_string()),
     ("record_version", |r| r.record.version.to_string()),
     ("preset", |r| r.record.preset.clone()),
@@ -79,6 +79,7 @@ const COLUMNS: [Column; 60] = [
     ("git", |r| optional(r.record.environment.git.clone())),
     ("os", |r| r.record.environment.os.clone()),
     ("cpu", |r| r.record.environment.cpu.clone()),
+    ("instructions", |r| optional(r.record.environment.instructions.clone())),
     ("cores", |r| r.record.environment.cores.to_string()),
     ("threads", |r| r.record.environment.threads.to_string()),
     ("load", |r| optional(r.record.environment.load)),

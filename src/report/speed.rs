@@ -6,7 +6,6 @@
 //! the batch is the same, and stays fair where it is not.
 
 use super::names::{TRANSFORMER, model_order, task_order};
-use super::notes::processor;
 use crate::records::statistics::{group_by, mad, median};
 use crate::records::{Record, Run, Status};
 use serde::Serialize;
@@ -25,7 +24,7 @@ impl Machine {
         let environment = &record.environment;
         Self {
             device: environment.device.clone(),
-            processor: processor(record).to_owned(),
+            processor: record.environment.processor(),
             threads: environment.threads,
             dtype: environment.dtype.clone(),
         }

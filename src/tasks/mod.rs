@@ -11,6 +11,7 @@ pub use crate::data::Places;
 use crate::config::Sizes;
 use crate::data::{About, Published, Source, Split, checksum, fetch, full_name, last_official};
 use crate::error::{Error, IoContext, Result};
+use crate::printable;
 use crate::progress::Progress;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -169,10 +170,7 @@ fn damaged(about: &About) -> Error {
 
 /// Bytes as a person reads them, on one line.
 fn in_words(bytes: &[u8]) -> String {
-    let escape = |c: char| -> String {
-        if c.is_control() { c.escape_default().collect() } else { c.to_string() }
-    };
-    String::from_utf8_lossy(bytes).chars().map(escape).collect()
+    printable::line(&String::from_utf8_lossy(bytes))
 }
 
 /// Reads a task's files once more and holds what was prepared against them.

@@ -4,6 +4,7 @@ use super::super::out;
 use crate::config::Card;
 use crate::data::{Split, checksum, places, prepared};
 use crate::error::Result;
+use crate::printable;
 use crate::tasks;
 use serde_json::json;
 use std::io::{self, Write};
@@ -44,7 +45,7 @@ pub(super) fn list(json: bool) -> Result<()> {
 }
 
 fn list_task(out: &mut dyn Write, entry: &serde_json::Value) -> io::Result<()> {
-    let text = |value: &serde_json::Value| out::line(value.as_str().unwrap_or_default());
+    let text = |value: &serde_json::Value| printable::line(value.as_str().unwrap_or_default());
     writeln!(out, "{}, from {}", text(&entry["task"]), text(&entry["from"]))?;
     let prepared = entry["prepared"].as_array().map_or(&[][..], Vec::as_slice);
     if prepared.is_empty() {

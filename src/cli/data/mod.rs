@@ -8,6 +8,7 @@ use super::out;
 use crate::config::{Card, set};
 use crate::data::places;
 use crate::error::{Error, Result};
+use crate::printable;
 use crate::progress::Progress;
 use crate::tasks::{self, Dataset, Places, Task};
 use clap::{Args, Subcommand};
@@ -116,7 +117,7 @@ pub fn run(args: &DataArgs, progress: &Progress) -> Result<()> {
             let verified = task.verify(&options, &places, progress)?;
             out::print(|out| {
                 for (file, count) in &verified.files {
-                    let file = out::line(&file.display().to_string());
+                    let file = printable::line(&file.display().to_string());
                     writeln!(out, "{file}: {count} examples, every label right")?;
                 }
                 Ok(())
@@ -126,7 +127,8 @@ pub fn run(args: &DataArgs, progress: &Progress) -> Result<()> {
             let (task, data) = chosen.load(progress)?;
             let written = task.export(&data, folder, progress)?;
             out::print(|out| {
-                let mut names = written.iter().map(|path| out::line(&path.display().to_string()));
+                let mut names =
+                    written.iter().map(|path| printable::line(&path.display().to_string()));
                 names.try_for_each(|name| writeln!(out, "{name}"))
             })
         }
@@ -143,7 +145,7 @@ pub fn run(args: &DataArgs, progress: &Progress) -> Result<()> {
 }
 
 fn summary(out: &mut dyn Write, task: &dyn Task, data: &Dataset) -> io::Result<()> {
-    writeln!(out, "{} ({})", task.name(), out::line(&data.source))?;
+    writeln!(out, "{} ({})", task.name(), printable::line(&data.source))?;
     for (name, split) in data.splits() {
         let (count, longest) = (split.len(), split.max_tokens());
         writeln!(out, "  {name:<10} {count:>7} examples, at most {longest} tokens")?;

@@ -4,6 +4,7 @@ use super::super::out;
 use super::sheet::{COLOURS, Sheet};
 use crate::data::Split;
 use crate::error::{Error, IoContext, Result};
+use crate::printable;
 use crate::tasks::{Dataset, Task};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -92,7 +93,7 @@ fn draw(
     }
     crate::atomic::write_atomic(path, |out| sheet.write(out))?;
     out::print(|out| {
-        let path = out::line(&path.display().to_string());
+        let path = printable::line(&path.display().to_string());
         writeln!(out, "{path}: {name}[{}..{}], from the top:", chosen.start, chosen.end)?;
         for (label, count) in sheet.groups() {
             let colour = COLOURS[label % COLOURS.len()].0;

@@ -12,6 +12,7 @@ use crate::layers::Context;
 use crate::measure::free_memory;
 use crate::models::Classifier;
 use crate::ops::{Ids, Mask};
+use crate::printable;
 use crate::progress::Progress;
 use crate::random::Key;
 use crate::records::read_record;
@@ -107,7 +108,9 @@ pub fn run(args: &ShowArgs, registry: &Registry, progress: &Progress) -> Result<
         written.push(path);
     }
     out::print(|to| {
-        written.iter().try_for_each(|path| writeln!(to, "{}", out::line(&path.to_string_lossy())))
+        written
+            .iter()
+            .try_for_each(|path| writeln!(to, "{}", printable::line(&path.to_string_lossy())))
     })
 }
 

@@ -1,9 +1,9 @@
 //! One cell of a sweep: its folder, its process, and what becomes of both.
 
 use super::SweepArgs;
-use crate::cli::out;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::printable;
 use crate::records::{RECORD_FILE, Record, RunKey, Status, finish_draft, last_step, read_record};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Seek, SeekFrom};
@@ -84,7 +84,7 @@ impl Cell {
                 Err(error) => format!("{name}: {reason}; no record of it: {error}"),
             };
         }
-        format!("{name}: {status}: {}", out::line(&self.last_words()))
+        format!("{name}: {status}: {}", printable::line(&self.last_words()))
     }
 
     /// The last line of the log that says something.

@@ -40,7 +40,11 @@ pub fn machine(results: &Results) -> String {
     let e = &results.environment;
     format!(
         "{}, {} threads of {} cores, f32, a matrix product reaches {:.0} GFLOP/s, lra {}",
-        e.cpu, e.threads, e.cores, results.ceiling, e.lra
+        e.processor(),
+        e.threads,
+        e.cores,
+        results.ceiling,
+        e.lra
     )
 }
 
