@@ -1,6 +1,7 @@
 //! A matrix product: what the machine can do, to compare with.
 
 use crate::error::Result;
+use crate::ops::cpu::{Mat, product_of};
 use candle_core::{DType, Device, Tensor};
 use std::time::Instant;
 
@@ -26,15 +27,16 @@ impl Product {
     }
 }
 
-/// GFLOP/s of a large f32 product on all threads, the best of several.
-pub fn ceiling() -> Result<f64> {
+/// GFLOP/s of a large f32 product on all threads, the best of several: in pieces, as the ops
+/// divide theirs, which is ahead of Candle's own.
+pub fn ceiling() -> f64 {
     let (m, k, n) = (4096, 512, 2048);
-    let product = Product::new(m, k, n)?;
+    let (a, b) = (vec![1f32; m * k], vec![1f32; k * n]);
     let mut best = f64::INFINITY;
     for _ in 0..10 {
         let started = Instant::now();
-        product.run()?;
+        std::hint::black_box(product_of(1.0, Mat::rows(&a, m, k, k), Mat::rows(&b, k, n, n)));
         best = best.min(started.elapsed().as_secs_f64());
     }
-    Ok(2.0 * (m * k * n) as f64 / best / 1e9)
+    2.0 * (m * k * n) as f64 / best / 1e9
 }
