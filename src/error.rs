@@ -21,56 +21,87 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Displayed, none has control characters but the ends of its lines, whatever a file or a
 /// library put into it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum Error {
     /// A flag or argument is wrong. The message names it and what was expected.
-    #[error("{}", printable::lines(.0))]
     Usage(String),
 
     /// A configuration key is unknown, of the wrong type, or its value impossible.
-    #[error("configuration key `{}`: {}", printable::line(.key), printable::lines(.message))]
-    Config { key: String, message: String },
+    Config {
+        key: String,
+        message: String,
+    },
 
     /// Data is missing or corrupt; `place` is the file, with line and column where known.
-    #[error("{place}: {}", printable::lines(.message))]
-    Data { place: Place, message: String },
+    Data {
+        place: Place,
+        message: String,
+    },
 
-    #[error("training diverged at step {step}: {what}")]
-    Diverged { step: u64, what: String },
+    /// A loss, a gradient or an evaluation is no number; `what` names it.
+    Diverged {
+        step: u64,
+        what: String,
+    },
 
-    #[error("out of memory: {0}")]
     OutOfMemory(String),
 
-    #[error("{}: {}", shown(.path), printable::lines(.message))]
-    Checkpoint { path: PathBuf, message: String },
+    Checkpoint {
+        path: PathBuf,
+        message: String,
+    },
 
-    #[error("{path} is in use by process {pid}; wait for it, stop it, or choose another --out", path = shown(.path))]
-    Locked { path: PathBuf, pid: u32 },
+    /// Another run, of process `pid`, is in this folder.
+    Locked {
+        path: PathBuf,
+        pid: u32,
+    },
 
-    #[error("cannot {action} {path}: {source}", path = shown(.path))]
-    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
 
     /// Some runs of a sweep failed; the others stand.
-    #[error("{failed} of {of} runs failed; the first: {}", printable::lines(.first))]
-    Cells { failed: usize, of: usize, first: String },
+    Cells {
+        failed: usize,
+        of: usize,
+        first: String,
+    },
 
     /// A document does not show what its records say.
-    #[error("{path} is stale: {parts}; `{command}` mends it", path = shown(.path))]
-    Stale { path: PathBuf, parts: String, command: String },
+    Stale {
+        path: PathBuf,
+        parts: String,
+        command: String,
+    },
 
     /// What was measured is worse than the baseline.
-    #[error(
-        "worse than {baseline} in {count} of what it holds; where that is meant, `lra baseline save --fresh` \
-         takes what is there now as the new baseline",
-        baseline = shown(.baseline)
-    )]
-    Regression { count: usize, baseline: PathBuf },
+    Regression {
+        count: usize,
+        baseline: PathBuf,
+    },
 
-    #[error("stopped by signal {0}; give the same command again to continue")]
+    /// By a signal of this number.
     Interrupted(i32),
 
-    #[error("{}", printable::lines(&.0.to_string()))]
     Tensor(candle_core::Error),
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&printable::lines(&self.words()))
+    }
 }
 
 fn shown(path: &Path) -> String {
@@ -111,6 +142,41 @@ impl From<candle_core::Error> for Error {
 }
 
 impl Error {
+    fn words(&self) -> String {
+        match self {
+            Self::Usage(message) => message.clone(),
+            Self::Config { key, message } => {
+                format!("configuration key `{}`: {message}", printable::line(key))
+            }
+            Self::Data { place, message } => format!("{place}: {message}"),
+            Self::Diverged { step, what } => format!("training diverged at step {step}: {what}"),
+            Self::OutOfMemory(message) => format!("out of memory: {message}"),
+            Self::Checkpoint { path, message } => format!("{}: {message}", shown(path)),
+            Self::Locked { path, pid } => format!(
+                "{} is in use by process {pid}; wait for it, stop it, or choose another --out",
+                shown(path)
+            ),
+            Self::Io { action, path, source } => {
+                format!("cannot {action} {}: {source}", shown(path))
+            }
+            Self::Cells { failed, of, first } => {
+                format!("{failed} of {of} runs failed; the first: {first}")
+            }
+            Self::Stale { path, parts, command } => {
+                format!("{} is stale: {parts}; `{command}` mends it", shown(path))
+            }
+            Self::Regression { count, baseline } => format!(
+                "worse than {} in {count} of what it holds; where that is meant, `lra baseline \
+                 save --fresh` takes what is there now as the new baseline",
+                shown(baseline)
+            ),
+            Self::Interrupted(signal) => {
+                format!("stopped by signal {signal}; give the same command again to continue")
+            }
+            Self::Tensor(error) => error.to_string(),
+        }
+    }
+
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }

@@ -59,7 +59,8 @@ pub fn run(args: &CheckArgs, registry: &Registry, progress: &Progress) -> Result
     let here = measure::observe(&Device::Cpu, DType::F32, 1);
     let Some((machine, elsewhere)) = baseline.machine(&kind(&here.cpu, &measure::cpu_kind()))
     else {
-        return Err(Error::data(&args.baseline, "holds no counters of any machine"));
+        let message = "`machines` is empty; make it anew with `lra baseline save`";
+        return Err(Error::data(&args.baseline, message));
     };
     let chosen = registry.names(&args.models);
     chosen.iter().try_for_each(|name| registry.get(name).map(|_| ()))?;

@@ -13,14 +13,15 @@ fn column(row: &Row) -> String {
 /// A row for each model: own steps per second over the faster of PyTorch's modes, and own
 /// memory over the leaner one's. Markdown; `None` where nothing was measured beside a peer.
 pub fn ratios(all: &[Results]) -> Option<String> {
-    let measured = |row: &&Row| !row.repeated && !row.ratios().is_empty();
-    let rows: Vec<&Row> = all.iter().flat_map(|all| &all.rows).filter(measured).collect();
+    let each = all.iter().flat_map(|results| results.rows.iter().map(move |row| (results, row)));
+    let rows: Vec<(&Results, &Row)> =
+        each.filter(|(_, row)| !row.repeated && !row.ratios().is_empty()).collect();
+    if rows.is_empty() {
+        return None;
+    }
     let (mut columns, mut models): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut how: Vec<String> = Vec::new();
-    for (results, row) in all.iter().flat_map(|all| all.rows.iter().map(move |row| (all, row))) {
-        if !measured(&row) {
-            continue;
-        }
+    for (results, row) in &rows {
         let name = column(row);
         if !columns.contains(&name) {
             let modes: Vec<&str> = row.peers.iter().map(|side| side.name.as_str()).collect();
@@ -31,17 +32,14 @@ pub fn ratios(all: &[Results]) -> Option<String> {
             models.push(&row.model);
         }
     }
-    if rows.is_empty() {
-        return None;
-    }
     let mut table = Table::new([vec!["Model".to_owned()], columns.clone()].concat());
     let (mut speeds, mut memories) = (vec![Vec::new(); columns.len()], Vec::new());
     for model in models {
         let mut cells = vec![model.to_owned()];
         for (i, name) in columns.iter().enumerate() {
-            let row = rows.iter().find(|row| row.model == model && column(row) == *name);
+            let row = rows.iter().find(|(_, row)| row.model == model && column(row) == *name);
             cells.push(
-                match row.and_then(|row| Some((median(&row.ratios())?, row.memory_ratio()?))) {
+                match row.and_then(|(_, row)| Some((median(&row.ratios())?, row.memory_ratio()?))) {
                     Some((speed, memory)) => {
                         speeds[i].push(speed);
                         memories.push(memory);
