@@ -7,7 +7,7 @@
 
 use super::cpu::{
     Mat, MatMut, Real, contiguous, dtype, filled, fused, gemm, gemm_in, gradient, piece, read,
-    to_storage, transposed_product, with_real, zeros,
+    right, to_storage, transposed_product, with_real, zeros,
 };
 use super::dropout::{Dropout, dropped};
 use super::gelu::{self, Masked};
@@ -116,7 +116,9 @@ impl Fused {
         let (d, m, w) = (self.d, self.m, self.weights(p));
         let rows = x.len() / d;
         let (inner, outer) = (Masked::new(self.drop.0, each, m), Masked::new(self.drop.1, each, d));
-        let (up, down) = (Mat::rows(w.up.0, m, d, d).t(), Mat::rows(w.down.0, d, m, m).t());
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        let up = right(Mat::rows(w.up.0, m, d, d).t(), rows, &mut up);
+        let down = right(Mat::rows(w.down.0, d, m, m).t(), rows, &mut down);
         let size = piece(rows);
         let mut y = zeros(x.len());
         let pieces = y.par_chunks_mut(size * d).zip(x.par_chunks(size * d)).enumerate();

@@ -3,10 +3,10 @@
 //! `dv = (p m)ᵀ g`, `ds = p ((g vᵀ) m - rowsum(g o))`, `dq = s ds k`, `dk = s dsᵀ q`.
 
 use super::Attend;
-use super::forward::Scratch;
+use super::forward::{Scratch, laid};
 use super::operands::{Head, Operand, Slope};
 use super::tiles::{Operands, Tile};
-use crate::ops::cpu::{Mat, Real, simd};
+use crate::ops::cpu::{Mat, Real, simd, turned};
 use rayon::prelude::*;
 
 /// The gradients of all operands.
@@ -42,43 +42,55 @@ pub(super) fn backward<T: Real>(
     };
     work.par_iter().for_each_init(Scratch::default, |scratch, group| {
         for &head in group {
-            for (round, part) in how.blocks.parts(head).iter().enumerate() {
-                for tile in Tile::of::<T>(how, round, part, head) {
-                    scratch.weights(how, x, y, &tile, head);
-                    scratch.accumulate(how, x, slopes, &tile, head);
+            let parts = how.blocks.parts(head).iter().enumerate();
+            let tiles = parts.flat_map(|(round, part)| Tile::of::<T>(how, round, part, head));
+            let tiles: Vec<Tile> = tiles.collect();
+            let mut rooms = std::mem::take(&mut scratch.turned);
+            rooms.iter_mut().for_each(Vec::clear);
+            let m = how.keys.n();
+            if Tile::repeat(tiles.iter(), m) {
+                for (x, room) in [x.dot.map(|(_, k)| k), Some(x.v)].iter().zip(&mut rooms) {
+                    x.inspect(|x| _ = turned(x.in_place(head, (0..m).into()), room));
                 }
             }
+            let rows = [laid(&rooms[0], m), laid(&rooms[1], m)];
+            for tile in &tiles {
+                scratch.weights(how, x, y, tile, (head, rows));
+                scratch.accumulate(how, x, slopes, tile, head);
+            }
+            scratch.turned = rooms;
         }
     });
 }
 
 impl<T: Real> Scratch<T> {
-    /// Fills `p` (weights, dropped), `ds` (score gradients) and `out` (output gradients).
+    /// Fills `p` (weights, dropped), `ds` (score gradients) and `out` (output gradients). Keys
+    /// and values may be given turned, too.
     fn weights(
         &mut self,
         how: &Attend,
         x: &Operands<'_, T>,
         y: &Output<'_, T>,
         tile: &Tile,
-        head: Head,
+        (head, [keys, values]): (Head, [Option<Mat<'_, T>>; 2]),
     ) {
-        let Self { p, ds, out, rows, columns, offsets } = self;
-        let (count, keys, dv) = (tile.rows.len(), tile.keys, x.d.dv);
-        ds.resize(count * keys, T::ZERO);
+        let Self { p, ds, out, rows, columns, offsets, .. } = self;
+        let (count, dv) = (tile.rows.len(), x.d.dv);
+        ds.resize(count * tile.stride, T::ZERO);
         out.clear();
         let valid = how.mask.row(head.0);
         for i in (0..count).map(|r| tile.rows.position(r)) {
             let row = y.g.row(head, i);
             out.extend(row.iter().map(|&x| if valid[i] { x } else { T::ZERO }));
         }
-        tile.scores(p, how, x, head, [rows, columns], offsets);
-        tile.product(ds, 1.0, Mat::rows(out, count, dv, dv), &x.v, head, columns);
+        tile.scores(p, how, x, (head, keys), [rows, columns], offsets);
+        let v = (&x.v, values);
+        tile.product(ds, 1.0, Mat::rows(out, count, dv, dv), v, head, columns);
         tile.drop_weights(ds, how, head);
-        for r in 0..count {
+        for (r, (p, ds)) in tile.rows_mut(p).zip(tile.rows_mut(ds)).enumerate() {
             let i = tile.rows.position(r);
             let o = y.o.row(head, i);
             let dot: T = o.iter().zip(&out[r * dv..]).map(|(&o, &g)| o * g).sum();
-            let (p, ds) = (&mut p[r * keys..][..keys], &mut ds[r * keys..][..keys]);
             let lse = T::of(y.lse[x.d.row(head, i)]);
             simd(
                 #[inline(always)]
@@ -102,7 +114,7 @@ impl<T: Real> Scratch<T> {
         tile: &Tile,
         head: Head,
     ) {
-        let Self { p, ds, out, rows, columns, offsets } = self;
+        let Self { p, ds, out, rows, columns, offsets, .. } = self;
         let (count, dv, scale) = (tile.rows.len(), x.d.dv, T::of(how.scale));
         let g = Mat::rows(out, count, dv, dv);
         let q = x.dot.map(|(q, _)| q.rows(head, tile.rows, rows));
@@ -113,7 +125,7 @@ impl<T: Real> Scratch<T> {
             unsafe { tile.add(&dk, head, scale, (ds, q), columns) };
             let mut collected = Vec::new();
             for (at, k) in tile.pieces(&k, head, columns) {
-                let ds = Mat::rows(&ds[at..], count, k.count(), tile.keys);
+                let ds = tile.part(ds, at, k.count());
                 // SAFETY: as above.
                 unsafe { dq.add(head, tile.rows, scale, (ds, k), &mut collected) };
             }

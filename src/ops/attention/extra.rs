@@ -69,13 +69,20 @@ impl<'a, T: Real> Terms<'a, T> {
     ) {
         for columns in &tile.columns {
             let (at, keys) = (columns.at, columns.places.len());
-            let rows = s.chunks_exact_mut(tile.keys).map(|row| &mut row[at..][..keys]);
+            let rows = tile.rows_mut(s).map(|row| &mut row[at..][..keys]);
             match self.kind {
                 Extra::Pairs => {
                     for (r, row) in rows.enumerate() {
                         let terms = self.x.row(head, tile.rows.position(r));
-                        for (c, s) in row.iter_mut().enumerate() {
-                            *s += terms[columns.places.position(c)];
+                        match columns.places.side_by_side() {
+                            Some(places) => {
+                                row.iter_mut().zip(&terms[places]).for_each(|(s, &x)| *s += x);
+                            }
+                            None => {
+                                for (c, s) in row.iter_mut().enumerate() {
+                                    *s += terms[columns.places.position(c)];
+                                }
+                            }
                         }
                     }
                 }
@@ -126,15 +133,22 @@ impl<'a, T: Real> Terms<'a, T> {
     ) {
         for columns in &tile.columns {
             let (at, keys) = (columns.at, columns.places.len());
-            let rows = ds.chunks_exact(tile.keys).map(|row| &row[at..][..keys]);
+            let rows = tile.rows_of(ds).map(|row| &row[at..][..keys]);
             match self.kind {
                 Extra::Pairs => {
                     for (r, row) in rows.enumerate() {
                         // SAFETY: passed on to the caller.
                         let mut terms = unsafe { dx.row(head, tile.rows.position(r)) };
                         let terms = terms.row_mut(0);
-                        for (c, &ds) in row.iter().enumerate() {
-                            terms[columns.places.position(c)] += ds;
+                        match columns.places.side_by_side() {
+                            Some(places) => {
+                                terms[places].iter_mut().zip(row).for_each(|(to, &ds)| *to += ds);
+                            }
+                            None => {
+                                for (c, &ds) in row.iter().enumerate() {
+                                    terms[columns.places.position(c)] += ds;
+                                }
+                            }
                         }
                     }
                 }

@@ -4,7 +4,7 @@
 use super::Attend;
 use super::operands::{Field, Head, Slope};
 use super::tiles::{Operands, Tile};
-use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, simd, zeros};
+use crate::ops::cpu::{Mat, MatMut, Real, Shared, apart, gemm, simd, turned, zeros};
 use rayon::prelude::*;
 
 /// Buffers of one thread.
@@ -15,6 +15,8 @@ pub(super) struct Scratch<T> {
     pub out: Vec<T>,
     pub rows: Vec<T>,
     pub columns: Vec<T>,
+    /// Keys and values of a head, turned.
+    pub turned: [Vec<T>; 2],
     pub offsets: super::extra::Offsets<T>,
 }
 
@@ -35,8 +37,10 @@ pub(super) fn forward<T: Real>(how: &Attend, x: &Operands<'_, T>) -> (Vec<T>, Ve
             tiles.into_iter().flatten().map(move |tile| (head, tile))
         };
         let work: Vec<(Head, Tile)> = heads.iter().flat_map(tiles).collect();
+        let keys = turned_keys(x, &work, how.keys.n());
         work.par_iter().for_each_init(Scratch::default, |scratch, (head, tile)| {
-            let sums = scratch.weigh(how, x, tile, *head);
+            let turned = laid(&keys[head.0 * d.h + head.1], how.keys.n());
+            let sums = scratch.weigh(how, x, tile, (*head, turned));
             let valid = how.mask.row(head.0);
             for (r, (lse, inverse)) in sums.into_iter().enumerate() {
                 let i = tile.rows.position(r);
@@ -66,6 +70,33 @@ pub(super) fn forward<T: Real>(how: &Attend, x: &Operands<'_, T>) -> (Vec<T>, Ve
     (out, lse)
 }
 
+/// What `turned` wrote, of m rows; `None` if nothing was.
+pub(super) fn laid<T: Real>(room: &[T], m: usize) -> Option<Mat<'_, T>> {
+    let stride = apart::<T>(m);
+    (!room.is_empty()).then(|| Mat::rows(room, room.len() / stride, m, stride))
+}
+
+/// The keys of each example and head whose tiles see them often, turned; of others nothing.
+fn turned_keys<T: Real>(x: &Operands<'_, T>, work: &[(Head, Tile)], m: usize) -> Vec<Vec<T>> {
+    let d = x.d;
+    let mut all = vec![Vec::new(); d.b * d.h];
+    let Some((_, k)) = &x.dot else { return all };
+    let often: Vec<Head> = work
+        .chunk_by(|a, b| a.0 == b.0)
+        .filter(|tiles| Tile::repeat(tiles.iter().map(|(_, tile)| tile), m))
+        .map(|tiles| tiles[0].0)
+        .collect();
+    let turn = |&head: &Head| {
+        let mut room = Vec::new();
+        turned(k.in_place(head, (0..m).into()), &mut room);
+        (head, room)
+    };
+    for ((b, h), room) in often.par_iter().map(turn).collect::<Vec<_>>() {
+        all[b * d.h + h] = room;
+    }
+    all
+}
+
 impl<T: Real> Scratch<T> {
     /// Fills `out` [rows, dv] with the weighted values of a tile; returns each row's
     /// log-sum-exp, -inf where nothing is seen, and what its values are to be multiplied
@@ -75,11 +106,11 @@ impl<T: Real> Scratch<T> {
         how: &Attend,
         x: &Operands<'_, T>,
         tile: &Tile,
-        head: Head,
+        (head, keys): (Head, Option<Mat<'_, T>>),
     ) -> Vec<(f64, T)> {
         let Self { p, out, rows, columns, offsets, .. } = self;
-        tile.scores(p, how, x, head, [rows, columns], offsets);
-        let sums = p.chunks_exact_mut(tile.keys).map(|row| {
+        tile.scores(p, how, x, (head, keys), [rows, columns], offsets);
+        let sums = tile.rows_mut(p).map(|row| {
             let (max, sum) = simd(
                 #[inline(always)]
                 || exponentiate(row),
@@ -97,8 +128,7 @@ impl<T: Real> Scratch<T> {
         out.resize(count * dv, T::ZERO);
         let mut o = MatMut::rows(out, count, dv, dv);
         for (at, v) in tile.pieces(&x.v, head, columns) {
-            let p = Mat::rows(&p[at..], count, v.count(), tile.keys);
-            gemm(&mut o, at > 0, T::ONE, p, v);
+            gemm(&mut o, at > 0, T::ONE, tile.part(p, at, v.count()), v);
         }
         sums
     }

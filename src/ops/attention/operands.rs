@@ -67,6 +67,12 @@ impl Places<'_> {
         self.span.len
     }
 
+    /// The positions, where they follow one another.
+    pub(super) fn side_by_side(&self) -> Option<std::ops::Range<usize>> {
+        let Span { start, len, step } = self.span;
+        (self.order.is_none() && step == 1).then(|| start..start + len)
+    }
+
     /// The position at the i-th place.
     pub(super) fn position(&self, i: usize) -> usize {
         let place = self.span.at(i);

@@ -4,7 +4,7 @@ use super::extra::{Offsets, Terms};
 use super::operands::{Dims, Head, Operand, Places, Slope};
 use super::pattern::{LAST_RESORT, Part, Rule, Span};
 use super::{Attend, Order};
-use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, simd};
+use crate::ops::cpu::{Mat, MatMut, Real, Shared, apart, gemm, simd};
 use crate::random::bits;
 
 /// Size of a score buffer: half of a usual L2 cache.
@@ -33,6 +33,8 @@ pub(super) struct Tile<'a> {
     pub columns: Vec<Columns<'a>>,
     /// Number of all columns.
     pub keys: usize,
+    /// Values from row to row in a buffer of scores.
+    pub stride: usize,
 }
 
 impl<'a> Tile<'a> {
@@ -61,10 +63,41 @@ impl<'a> Tile<'a> {
             for first in (0..queries.len).step_by(step) {
                 let span = queries.part(first, step.min(queries.len - first));
                 let rows = Places { span, order };
-                tiles.push(Self { rows, columns: columns.clone(), keys });
+                let stride = apart::<T>(keys);
+                tiles.push(Self { rows, columns: columns.clone(), keys, stride });
             }
         }
         tiles
+    }
+
+    /// Whether these tiles of a head see each of its m keys twice or more, so that keys laid out
+    /// for their products are paid back. Keys in an order are collected for each tile anyway.
+    pub(super) fn repeat<'t>(tiles: impl Iterator<Item = &'t Self>, m: usize) -> bool
+    where
+        'a: 't,
+    {
+        let in_place = |c: &Columns| c.places.order.is_none();
+        let seen = tiles.map(|tile| if tile.columns.iter().all(in_place) { tile.keys } else { 0 });
+        seen.sum::<usize>() >= 2 * m
+    }
+
+    /// The rows of a buffer of scores.
+    pub(super) fn rows_of<'s, T>(&self, s: &'s [T]) -> impl Iterator<Item = &'s [T]> + use<'s, T> {
+        let keys = self.keys;
+        s.chunks_exact(self.stride).map(move |row| &row[..keys])
+    }
+
+    pub(super) fn rows_mut<'s, T>(
+        &self,
+        s: &'s mut [T],
+    ) -> impl Iterator<Item = &'s mut [T]> + use<'s, T> {
+        let keys = self.keys;
+        s.chunks_exact_mut(self.stride).map(move |row| &mut row[..keys])
+    }
+
+    /// Scores from column `at` on, `keys` of them.
+    pub(super) fn part<'s, T>(&self, s: &'s [T], at: usize, keys: usize) -> Mat<'s, T> {
+        Mat::rows(&s[at..], self.rows.len(), keys, self.stride)
     }
 
     /// Whether rows of the keys are collected for one product, instead of a product for each
@@ -105,10 +138,10 @@ impl<'a> Tile<'a> {
         (a, b): (&[T], Mat<'_, T>),
         scratch: &mut Vec<T>,
     ) {
-        let (count, width) = (self.rows.len(), to.field.width);
+        let width = to.field.width;
         if !self.collects() {
             for c in &self.columns {
-                let a = Mat::rows(&a[c.at..], count, c.places.len(), self.keys).t();
+                let a = self.part(a, c.at, c.places.len()).t();
                 // SAFETY: passed on to the caller.
                 unsafe { to.add(head, c.places, scale, (a, b), scratch) };
             }
@@ -116,7 +149,7 @@ impl<'a> Tile<'a> {
         }
         scratch.resize(self.keys * width, T::ZERO);
         let mut product = MatMut::rows(scratch, self.keys, width, width);
-        gemm(&mut product, false, scale, Mat::rows(a, count, self.keys, self.keys).t(), b);
+        gemm(&mut product, false, scale, self.part(a, 0, self.keys).t(), b);
         for c in &self.columns {
             let add = &scratch[c.at * width..][..c.places.len() * width];
             // SAFETY: passed on to the caller.
@@ -124,39 +157,72 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// `s` [rows, keys] = `scale * a bᵀ` with `a` [rows, width] and rows of `b`.
+    /// `s` [rows, keys] = `scale * a bᵀ` with `a` [rows, width] and rows of `b`, or columns of
+    /// the same turned, [width, m].
     pub(super) fn product<T: Real>(
         &self,
         s: &mut [T],
         scale: f64,
         a: Mat<'_, T>,
-        b: &Operand<'_, T>,
+        (b, turned): (&Operand<'_, T>, Option<Mat<'_, T>>),
         head: Head,
         scratch: &mut Vec<T>,
     ) {
+        let pieces = match turned {
+            Some(turned) => self.turned_pieces(turned, scratch),
+            None => {
+                let pieces = self.pieces(b, head, scratch).into_iter();
+                pieces.map(|(at, b)| (at, b.t())).collect()
+            }
+        };
         let s = Shared::new(s);
-        for (at, b) in self.pieces(b, head, scratch) {
+        for (at, b) in pieces {
             // SAFETY: one view at a time.
-            let mut out = unsafe { s.view(at, self.rows.len(), b.count(), self.keys) };
-            gemm(&mut out, false, T::of(scale), a, b.t());
+            let mut out = unsafe { s.view(at, self.rows.len(), b.t().count(), self.stride) };
+            gemm(&mut out, false, T::of(scale), a, b);
         }
     }
 
-    /// Fills `s` [rows, keys] with the scores; those of pairs that do not count are -inf.
+    /// As `pieces`, of an operand's head that was turned.
+    fn turned_pieces<'s, T: Real>(
+        &'s self,
+        turned: Mat<'s, T>,
+        scratch: &'s mut Vec<T>,
+    ) -> Vec<(usize, Mat<'s, T>)> {
+        let spans = self.columns.iter().map(|c| (c.at, c.places.span));
+        if !self.collects() {
+            let piece = |Span { start, len, step }| turned.every(start, len, step);
+            return spans.map(|(at, span)| (at, piece(span))).collect();
+        }
+        let width = turned.count();
+        scratch.clear();
+        for row in (0..width).map(|i| turned.row(i)) {
+            for (_, Span { start, len, step }) in spans.clone() {
+                match step {
+                    1 => scratch.extend_from_slice(&row[start..start + len]),
+                    _ => scratch.extend(row[start..].iter().step_by(step).take(len)),
+                }
+            }
+        }
+        vec![(0, Mat::rows(scratch, width, self.keys, self.keys))]
+    }
+
+    /// Fills `s` [rows, keys] with the scores; those of pairs that do not count are -inf. Keys
+    /// may be given turned, too.
     pub(super) fn scores<T: Real>(
         &self,
         s: &mut Vec<T>,
         how: &Attend,
         x: &Operands<'_, T>,
-        head: Head,
+        (head, turned): (Head, Option<Mat<'_, T>>),
         [rows, columns]: [&mut Vec<T>; 2],
         offsets: &mut Offsets<T>,
     ) {
-        s.resize(self.rows.len() * self.keys, T::ZERO);
+        s.resize(self.rows.len() * self.stride, T::ZERO);
         let q = match &x.dot {
             Some((q, k)) => {
                 let q = q.rows(head, self.rows, rows);
-                self.product(s, how.scale, q, k, head, columns);
+                self.product(s, how.scale, q, (k, turned), head, columns);
                 q
             }
             None => {
@@ -174,7 +240,7 @@ impl<'a> Tile<'a> {
     fn forbid<T: Real>(&self, s: &mut [T], how: &Attend, example: usize) {
         for Columns { at, places, rule } in &self.columns {
             let span = places.span;
-            for (r, row) in s.chunks_exact_mut(self.keys).enumerate() {
+            for (r, row) in self.rows_mut(s).enumerate() {
                 let (i, row) = (self.rows.span.at(r), &mut row[*at..][..span.len]);
                 // The columns whose places lie in i + first ..= i + last.
                 let inside = |first: isize, last: isize| {
@@ -202,7 +268,7 @@ impl<'a> Tile<'a> {
             if !how.keys.is_prefix() && places.order.is_none() {
                 let valid = how.keys.row(example);
                 for (c, _) in span.iter().enumerate().filter(|&(_, j)| !valid[j]) {
-                    s.iter_mut().skip(at + c).step_by(self.keys).for_each(|x| *x = -T::INFINITY);
+                    s.iter_mut().skip(at + c).step_by(self.stride).for_each(|x| *x = -T::INFINITY);
                 }
             }
         }
@@ -215,7 +281,7 @@ impl<'a> Tile<'a> {
             return;
         }
         let (lanes, threshold, scale) = (drop.lanes(head.0), drop.threshold(), T::of(drop.scale()));
-        for (r, row) in p.chunks_exact_mut(self.keys).enumerate() {
+        for (r, row) in self.rows_mut(p).enumerate() {
             // The element's index in the example's [heads, n, m] weights, modulo 2^32.
             let base = ((head.1 * n + self.rows.position(r)) * m) as u32;
             for Columns { at, places, .. } in &self.columns {

@@ -48,6 +48,53 @@ impl<'a, T> Mat<'a, T> {
     pub(crate) fn t(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row: self.col, col: self.row, ..self }
     }
+
+    /// Every `step`-th column from this one on, `cols` of them.
+    pub(crate) fn every(self, first: usize, cols: usize, step: usize) -> Self {
+        assert!(cols == 0 || first + (cols - 1) * step < self.cols, "columns out of bounds");
+        let start = (first * self.col).min(self.data.len());
+        Self { data: &self.data[start..], cols, col: self.col * step, ..self }
+    }
+
+    /// Row i, where its elements lie side by side.
+    pub(crate) fn row(&self, i: usize) -> &'a [T] {
+        assert!(i < self.rows && self.col == 1, "no such row, or one with gaps");
+        &self.data[i * self.row..][..self.cols]
+    }
+}
+
+/// Elements from row to row, of so many elements each: whole cache lines, an odd number of them.
+/// Rows that are a multiple of 4 KB apart have all places of a column in one set of the first
+/// cache, which holds eight or twelve.
+pub(crate) fn apart<T>(cols: usize) -> usize {
+    const LINE: usize = 64;
+    ((cols * size_of::<T>()).div_ceil(LINE) | 1) * LINE / size_of::<T>()
+}
+
+/// `aᵀ` laid out anew in `room`, which products on its right side read fastest: the library
+/// packs contiguous rows by vectors and others by single elements, again for every product.
+pub(crate) fn turned<'r, T: Real>(a: Mat<'_, T>, room: &'r mut Vec<T>) -> Mat<'r, T> {
+    const ROWS: usize = 16;
+    const COLUMNS: usize = 64;
+    let stride = apart::<T>(a.rows);
+    room.resize(a.cols * stride, T::ZERO);
+    room.par_chunks_mut(COLUMNS * stride).enumerate().for_each(|(block, to)| {
+        for first in (0..a.rows).step_by(ROWS) {
+            let count = ROWS.min(a.rows - first);
+            for (j, to) in to.chunks_exact_mut(stride).enumerate() {
+                let from = &a.data[first * a.row + (block * COLUMNS + j) * a.col..];
+                let from = from.iter().step_by(a.row);
+                to[first..first + count].iter_mut().zip(from).for_each(|(to, &x)| *to = x);
+            }
+        }
+    });
+    Mat::rows(room, a.cols, a.rows, stride)
+}
+
+/// `b`, or where its rows have gaps and many rows are to be multiplied with it, a copy in `room`
+/// whose rows have none.
+pub(crate) fn right<'r, T: Real>(b: Mat<'r, T>, rows: usize, room: &'r mut Vec<T>) -> Mat<'r, T> {
+    if b.col == 1 || rows < 256 { b } else { turned(b.t(), room) }
 }
 
 /// A `rows x cols` output view with rows of `stride` elements. Several may cover one
@@ -197,7 +244,8 @@ pub(crate) fn product_of<T: Real>(scale: T, a: Mat<'_, T>, b: Mat<'_, T>) -> Vec
 }
 
 fn multiply<T: Real>(dst: &Shared<'_, T>, scale: T, a: Mat<'_, T>, b: Mat<'_, T>) {
-    let size = piece(a.rows);
+    let (size, mut room) = (piece(a.rows), Vec::new());
+    let b = right(b, a.rows, &mut room);
     (0..a.rows.div_ceil(size)).into_par_iter().for_each(|i| {
         let rows = size.min(a.rows - i * size);
         // SAFETY: the task owns these rows.
@@ -307,6 +355,22 @@ mod tests {
                 for j in (0..n).step_by(n / 30 + 1) {
                     let exact: f32 = (0..m).map(|t| a[t * k + i] * c[t * n + j]).sum();
                     assert_eq!(transposed[i * n + j], 1.0 + exact, "{m}x{k}x{n} at {i}, {j}");
+                }
+            }
+        }
+    }
+
+    /// On either side of the rows from which the right side is laid out anew, and of its blocks.
+    #[test]
+    fn products_with_a_turned_matrix_are_products() {
+        let whole = |bits: u32| (bits % 17) as f32 - 8.0;
+        for (m, k, n) in [(255, 40, 33), (257, 64, 130), (300, 129, 15), (256, 1, 1)] {
+            let (a, w) = (fill(m * k, 1, whole), fill(n * k, 2, whole));
+            let product = product_of(1.0, Mat::rows(&a, m, k, k), Mat::rows(&w, n, k, k).t());
+            for i in 0..m {
+                for j in 0..n {
+                    let exact: f32 = (0..k).map(|t| a[i * k + t] * w[j * k + t]).sum();
+                    assert_eq!(product[i * n + j], exact, "{m}x{k}x{n} at {i}, {j}");
                 }
             }
         }

@@ -13,7 +13,8 @@ mod storage;
 
 pub(crate) use fill::{filled, zeros};
 pub(crate) use matrix::{
-    Mat, MatMut, Shared, gemm, gemm_in, piece, product, product_of, transposed_product,
+    Mat, MatMut, Shared, apart, gemm, gemm_in, piece, product, product_of, right,
+    transposed_product, turned,
 };
 pub(crate) use real::{Real, pair_sum, simd};
 pub use storage::composed;
