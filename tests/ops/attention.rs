@@ -82,6 +82,19 @@ fn steps_and_rules() {
     }
 }
 
+/// Keys that many queries see, in several short lists: they are laid out once and collected from
+/// there.
+#[test]
+fn many_lists_of_keys_seen_often() {
+    let n = 22;
+    let lists = |i: usize| vec![(Span::new(i % 3, 4, 2), Rule::All), ((12..17).into(), Rule::All)];
+    let entry = |i: usize| Entry { queries: (i..i + 2).into(), keys: lists(i) };
+    let part: Vec<Entry> = (0..n).step_by(2).map(entry).collect();
+    for p in [0.0, 0.25] {
+        agree("lists", &attend(n, Blocks::new(n, n, vec![part.clone()]), p));
+    }
+}
+
 /// A query alone with itself has weight 1 there; one with company has none.
 #[test]
 fn last_resorts() {
