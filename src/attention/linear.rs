@@ -8,6 +8,7 @@ use super::{Attention, Build, Cost, Projections, Variant};
 use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::Context;
+use crate::ops::kernel::held;
 use crate::ops::{Features, Kernelised, Mixing, kernel_attention};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,13 @@ impl Linear {
     }
 }
 
+/// What a kernel of so many features holds: each head's state, in f64, and a thread's blocks.
+pub(super) fn kernel_held(n: usize, features: usize, (heads, width): (usize, usize)) -> Cost {
+    let (state, per_thread) = held(n, features, width);
+    let saved = (2 * heads * state) as f64;
+    Cost { saved, per_thread: per_thread as f64, ..Cost::default() }
+}
+
 impl Attention for Linear {
     fn forward(&self, x: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
         self.projections.merge(&kernel_attention(&self.projections.joined(x)?, &self.how(cx))?)
@@ -74,9 +82,8 @@ impl Attention for Linear {
 
     fn cost(&self, n: usize) -> Cost {
         let a = (self.heads * self.head_width) as f64;
-        let (n_, w) = (n as f64, self.head_width as f64);
-        // Features of queries and keys, their slopes, numerators and what comes back to them.
-        let own = Cost { flops: 4.0 * n_ * a * w, per_thread: 5.0 * n_ * w, ..Cost::default() };
-        self.projections.cost(n) + self.projections.as_one_op(n) + own
+        let own = Cost { flops: 4.0 * n as f64 * a * self.head_width as f64, ..Cost::default() };
+        let held = kernel_held(n, self.head_width, (self.heads, self.head_width));
+        self.projections.cost(n) + self.projections.as_one_op(n) + own + held
     }
 }

@@ -9,6 +9,7 @@
 //! Cost: `6 n m qkv` FLOPs with the features. There are no attention weights to drop:
 //! the attention dropout has no effect.
 
+use super::linear::kernel_held;
 use super::{Attention, Build, Cost, Projections, Variant};
 use crate::config::resolved;
 use crate::error::Result;
@@ -134,11 +135,14 @@ impl Attention for Performer {
 
     fn cost(&self, n: usize) -> Cost {
         let (n_, m) = (n as f64, self.features as f64);
-        let (w, a) = (self.head_width as f64, (self.heads * self.head_width) as f64);
-        // Features of queries and keys, their slopes, numerators and what comes back to them.
-        let per_thread = n_ * (3.0 * m + 2.0 * w);
-        let own = Cost { flops: 8.0 * n_ * m * a, per_thread, ..Cost::default() };
-        self.projections.cost(n) + self.projections.as_one_op(n) + own
+        let a = (self.heads * self.head_width) as f64;
+        let own = Cost { flops: 8.0 * n_ * m * a, ..Cost::default() };
+        let features = match self.kernel {
+            Kernel::Trigonometric => 2 * self.features,
+            Kernel::Softmax | Kernel::Relu => self.features,
+        };
+        let held = kernel_held(n, features, (self.heads, self.head_width));
+        self.projections.cost(n) + self.projections.as_one_op(n) + own + held
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! One op instead of five: queries, keys and values are one product, and the graph has one
 //! edge where it had seven. Kept for the backward pass: the projections, what was attended,
-//! and each row's log-sum-exp.
+//! and each row's log-sum-exp, or each head's state.
 
 use super::attention::Joined;
 use super::cpu::{
@@ -94,7 +94,7 @@ impl Mixing {
         }
     }
 
-    /// What is attended, and the log-sum-exps of softmax.
+    /// What is attended, and the sums over keys that the backward pass needs.
     fn forward<T: Real>(
         &self,
         qkv: &[T],
@@ -102,20 +102,20 @@ impl Mixing {
     ) -> Result<(Vec<T>, Vec<f64>)> {
         match self {
             Self::Softmax(attend) => Ok(Joined::new(attend, sizes).forward(qkv)),
-            Self::Kernel(how) => Ok((kernel::forward(how, qkv, sizes)?, Vec::new())),
+            Self::Kernel(how) => kernel::forward(how, qkv, sizes),
         }
     }
 
     fn backward<T: Real>(
         &self,
         qkv: &[T],
-        (o, lse): (&[T], &[f64]),
+        (o, sums): (&[T], &[f64]),
         g: &[T],
         sizes: (usize, usize, usize),
     ) -> Result<Vec<T>> {
         match self {
-            Self::Softmax(attend) => Ok(Joined::new(attend, sizes).backward(qkv, (o, lse), g)),
-            Self::Kernel(how) => kernel::backward(how, qkv, (o, g), sizes),
+            Self::Softmax(attend) => Ok(Joined::new(attend, sizes).backward(qkv, (o, sums), g)),
+            Self::Kernel(how) => kernel::backward(how, qkv, (o, sums), g, sizes),
         }
     }
 }
@@ -131,11 +131,11 @@ struct Fused {
     kept: Mutex<Option<Kept<CpuStorage>>>,
 }
 
-/// Projections [rows, 3 a], what was attended [rows, a], and log-sum-exps.
+/// Projections [rows, 3 a], what was attended [rows, a], and its sums over keys.
 struct Kept<S> {
     qkv: S,
     mixed: S,
-    lse: Vec<f64>,
+    sums: Vec<f64>,
 }
 
 impl Fused {
@@ -167,11 +167,11 @@ impl Fused {
         let qkv = product_of(T::ONE, Mat::rows(&normed, rows, d, d), into);
         // Its room is the output's now.
         let mut y = normed;
-        let (mixed, lse) = self.mixing.forward(&qkv, (b, n, a))?;
+        let (mixed, sums) = self.mixing.forward(&qkv, (b, n, a))?;
         let out = Mat::rows(out, d, a, a).t();
         product(&mut y, T::ONE, Mat::rows(&mixed, rows, a, a), out);
         let y = masked(&y, self.residual.then_some(x), b, self.drop);
-        Ok((y, Kept { qkv, mixed, lse }))
+        Ok((y, Kept { qkv, mixed, sums }))
     }
 
     /// With e = drop(g) and m what was attended: `dm = e Wo`, `dWo = eᵀ m`, `dn = dqkv W`,
@@ -193,7 +193,7 @@ impl Fused {
         transposed_product(out_w, false, e, mixed);
         let dm = product_of(T::ONE, e, Mat::rows(out, d, a, a));
         drop(dropped);
-        let dqkv = self.mixing.backward(&kept.qkv, (&kept.mixed, &kept.lse), &dm, (b, n, a))?;
+        let dqkv = self.mixing.backward(&kept.qkv, (&kept.mixed, &kept.sums), &dm, (b, n, a))?;
         drop((kept, dm));
         let normed = self.normed(x, p);
         let (dm, nm) = (Mat::rows(&dqkv, rows, 3 * a, 3 * a), Mat::rows(&normed, rows, d, d));
@@ -222,9 +222,9 @@ impl CustomOp2 for Fused {
         let (b, n, _) = lx.shape().dims3()?;
         with_real!("attention layer", dtype(sx), T => {
             let (x, p) = (contiguous::<T>(sx, lx)?, contiguous::<T>(sp, lp)?);
-            let (y, Kept { qkv, mixed, lse }) = self.forward(x, p, (b, n))?;
+            let (y, Kept { qkv, mixed, sums }) = self.forward(x, p, (b, n))?;
             if let Ok(mut kept) = self.kept.lock() {
-                *kept = Some(Kept { qkv: to_storage(qkv), mixed: to_storage(mixed), lse });
+                *kept = Some(Kept { qkv: to_storage(qkv), mixed: to_storage(mixed), sums });
             }
             Ok((to_storage(y), lx.shape().clone()))
         })
@@ -244,10 +244,10 @@ impl CustomOp2 for Fused {
         with_real!("attention layer: backward", x.dtype(), T => {
             let (xs, ps) = (hx.slice::<T>()?, hp.slice::<T>()?);
             let kept = match kept {
-                Some(Kept { qkv, mixed, lse }) => Kept {
+                Some(Kept { qkv, mixed, sums }) => Kept {
                     qkv: T::cpu_storage_data(qkv)?,
                     mixed: T::cpu_storage_data(mixed)?,
-                    lse,
+                    sums,
                 },
                 // A second backward pass through the same graph.
                 None => self.forward(xs, ps, (b, n))?.1,

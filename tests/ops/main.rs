@@ -236,11 +236,10 @@ fn embedding() {
 /// eps, where it cancels.
 #[test]
 fn kernel_attention() {
-    let n = 14;
     let random_features =
-        |kind| move |eps| Features::Random { kind, projection: random(&[7, 4], 77), eps };
+        |kind| move |m, eps| Features::Random { kind, projection: random(&[m, 4], 77), eps };
     let kinds = [Kind::Positive, Kind::Trigonometric, Kind::Relu].map(random_features);
-    let check_of = |name: &str, features: Features, eps: f64, differences: bool| {
+    let check_of = |name: &str, n: usize, features: Features, eps: f64, differences: bool| {
         let how = Kernelised { heads: 2, mask: masks(n), features, eps };
         let typed = |t: &Tensor| {
             let mut how = how.clone();
@@ -258,11 +257,14 @@ fn kernel_attention() {
             false => agree(name, &inputs, &fused, &composed),
         }
     };
-    check_of("elu", Features::EluPlusOne, 0.0, true);
-    check_of("elu, eps", Features::EluPlusOne, 1e-2, true);
+    check_of("elu", 14, Features::EluPlusOne, 0.0, true);
+    check_of("elu, eps", 14, Features::EluPlusOne, 1e-2, true);
+    check_of("elu, blocks of 1,024 rows", 1100, Features::EluPlusOne, 1e-2, false);
     for features in &kinds {
-        check_of(&format!("{:?}", features(0.0)), features(1e-9), 0.0, true);
-        check_of(&format!("{:?}, eps", features(0.0)), features(1e-2), 1e-2, false);
+        let name = format!("{:?}", features(1, 0.0));
+        check_of(&name, 14, features(7, 1e-9), 0.0, true);
+        check_of(&format!("{name}, eps"), 14, features(7, 1e-2), 1e-2, false);
+        check_of(&format!("{name}, blocks of 64 rows"), 200, features(1100, 1e-2), 1e-2, false);
     }
 }
 

@@ -113,6 +113,15 @@ impl<'a, T> MatMut<'a, T> {
         Self { data: data.as_mut_ptr(), rows, cols, row: stride, life: PhantomData }
     }
 
+    /// `rows` rows from this one on.
+    pub(crate) fn beginning(&mut self, first: usize, rows: usize) -> MatMut<'_, T> {
+        assert!(first + rows <= self.rows, "rows out of bounds");
+        let skipped = if rows == 0 { 0 } else { first * self.row };
+        // SAFETY: the view was checked against its buffer when it was made, and has the rows.
+        let data = unsafe { self.data.add(skipped) };
+        MatMut { data, rows, cols: self.cols, row: self.row, life: PhantomData }
+    }
+
     pub(crate) fn row_mut(&mut self, i: usize) -> &mut [T] {
         assert!(i < self.rows, "row out of bounds");
         // SAFETY: the view was checked against its buffer when it was made, its rows do

@@ -7,13 +7,22 @@ use crate::ops::cpu::{Mat, MatMut, Real, gemm, pair_sum, simd};
 #[derive(Clone, Copy)]
 pub(super) enum Map<'a, T> {
     EluPlusOne,
-    /// `w` [m, width].
+    /// `w` [m, width], and the same turned.
     Random {
         kind: Kind,
-        w: &'a [T],
-        m: usize,
+        w: Mat<'a, T>,
+        turned: Mat<'a, T>,
         eps: T,
     },
+}
+
+/// The constant that a positive or trigonometric feature's exponent is lowered by.
+#[derive(Clone, Copy)]
+pub(super) enum Stabiliser<T> {
+    /// Each row's own.
+    Own,
+    /// One for all rows.
+    Of(T),
 }
 
 /// Rows of one head: the first `count` positions, of which the valid ones matter.
@@ -33,6 +42,12 @@ impl<'a, T: Real> Rows<'a, T> {
 
     pub(super) fn mat(&self) -> Mat<'a, T> {
         Mat::rows(self.data, self.count, self.width, self.stride)
+    }
+
+    /// `count` rows from this one on.
+    pub(super) fn block(&self, first: usize, count: usize) -> Self {
+        let (data, valid) = (&self.data[first * self.stride..], &self.valid[first..]);
+        Self { data, valid, count, ..*self }
     }
 
     fn square(&self, i: usize) -> T {
@@ -71,8 +86,8 @@ impl<T: Real> Map<'_, T> {
     pub(super) fn count(&self, width: usize) -> usize {
         match self {
             Self::EluPlusOne => width,
-            Self::Random { kind: Kind::Trigonometric, m, .. } => 2 * m,
-            Self::Random { m, .. } => *m,
+            Self::Random { kind: Kind::Trigonometric, w, .. } => 2 * w.count(),
+            Self::Random { w, .. } => w.count(),
         }
     }
 
@@ -81,11 +96,58 @@ impl<T: Real> Map<'_, T> {
         T::of((width as f64).powf(-0.25))
     }
 
-    /// Features `f` [count, features] of the rows of x.
-    pub(super) fn forward(&self, x: &Rows<'_, T>, side: Side, f: &mut Vec<T>) {
+    /// What each feature of a stabilised sum has beside its exponential: it is the same for all
+    /// stabilisers.
+    pub(super) fn floor(&self) -> Option<T> {
+        match *self {
+            Self::Random { kind: Kind::Positive, w, eps, .. } => Some(eps * Self::norm(w.count())),
+            _ => None,
+        }
+    }
+
+    fn norm(m: usize) -> T {
+        T::of((m as f64).powf(-0.5))
+    }
+
+    /// |x'|²/2 of row i.
+    fn half(x: &Rows<'_, T>, i: usize) -> T {
+        let root = Self::root(x.width);
+        T::of(0.5) * root * root * x.square(i)
+    }
+
+    /// The features `f` [count, features] of the rows of x, as far as they need no stabiliser.
+    pub(super) fn project(&self, x: &Rows<'_, T>, f: &mut Vec<T>) {
         let features = self.count(x.width);
         f.resize(x.count * features, T::ZERO);
-        let Self::Random { kind, w, m, eps } = *self else {
+        if let Self::Random { turned, w, .. } = *self {
+            let mut f = MatMut::rows(f, x.count, w.count(), features);
+            gemm(&mut f, false, Self::root(x.width), x.mat(), turned);
+        }
+    }
+
+    /// The least stabiliser that keeps projected valid keys from overflowing; -inf without any.
+    pub(super) fn stabiliser(&self, x: &Rows<'_, T>, f: &[T]) -> T {
+        let valid = (0..x.count).filter(|&i| x.valid[i]);
+        let m = self.count(x.width);
+        let of = |i: usize| match self {
+            Self::Random { kind: Kind::Positive, .. } => largest(&f[i * m..][..m]),
+            Self::Random { kind: Kind::Trigonometric, .. } => Self::half(x, i),
+            _ => T::ZERO,
+        };
+        valid.fold(-T::INFINITY, |top, i| of(i).larger(top))
+    }
+
+    /// Makes features of what `project` left. Without its floor a feature is its exponential
+    /// alone.
+    pub(super) fn finish(
+        &self,
+        x: &Rows<'_, T>,
+        stabiliser: Stabiliser<T>,
+        with_floor: bool,
+        f: &mut [T],
+    ) {
+        let features = self.count(x.width);
+        let Self::Random { kind, w, eps, .. } = *self else {
             for (i, f) in f.chunks_exact_mut(features).enumerate() {
                 simd(
                     #[inline(always)]
@@ -98,26 +160,20 @@ impl<T: Real> Map<'_, T> {
             }
             return;
         };
-        let (root, norm) = (Self::root(x.width), T::of((m as f64).powf(-0.5)));
-        let half = |i: usize| T::of(0.5) * root * root * x.square(i);
-        let w = Mat::rows(w, m, x.width, x.width);
-        gemm(&mut MatMut::rows(f, x.count, m, features), false, root, x.mat(), w.t());
-        let valid = || (0..x.count).filter(|&i| x.valid[i]);
+        let (m, norm) = (w.count(), Self::norm(w.count()));
         match kind {
             Kind::Relu => simd(
                 #[inline(always)]
                 move || f.iter_mut().for_each(|f| *f = f.larger(T::ZERO) + eps),
             ),
             Kind::Positive => {
-                let all = match side {
-                    Side::Query => T::ZERO,
-                    Side::Key => {
-                        valid().fold(-T::INFINITY, |top, i| largest(&f[i * m..][..m]).larger(top))
-                    }
-                };
+                let eps = if with_floor { eps } else { T::ZERO };
                 for (i, f) in f.chunks_exact_mut(m).enumerate() {
-                    let top = if side == Side::Query { largest(f) } else { all };
-                    let shift = half(i) + top;
+                    let top = match stabiliser {
+                        Stabiliser::Own => largest(f),
+                        Stabiliser::Of(top) => top,
+                    };
+                    let shift = Self::half(x, i) + top;
                     simd(
                         #[inline(always)]
                         move || f.iter_mut().for_each(|f| *f = ((*f - shift).exp() + eps) * norm),
@@ -125,14 +181,10 @@ impl<T: Real> Map<'_, T> {
                 }
             }
             Kind::Trigonometric => {
-                let top = match side {
-                    Side::Query => T::ZERO,
-                    Side::Key => valid().fold(T::ZERO, |top, i| half(i).larger(top)),
-                };
                 for (i, f) in f.chunks_exact_mut(features).enumerate() {
-                    let size = match side {
-                        Side::Query => norm,
-                        Side::Key => (half(i) - top).exp() * norm,
+                    let size = match stabiliser {
+                        Stabiliser::Own => norm,
+                        Stabiliser::Of(top) => (Self::half(x, i) - top).exp() * norm,
                     };
                     let (cos, sin) = f.split_at_mut(m);
                     for (c, s) in cos.iter_mut().zip(sin) {
@@ -156,7 +208,7 @@ impl<T: Real> Map<'_, T> {
     ) {
         let features = self.count(x.width);
         let rows = || f.chunks_exact(features).enumerate();
-        let Self::Random { kind, w, m, eps } = *self else {
+        let Self::Random { kind, w, eps, .. } = *self else {
             for (i, f) in rows() {
                 let (dx, g) = (dx.row_mut(i), &g[i * features..][..features]);
                 simd(
@@ -171,8 +223,8 @@ impl<T: Real> Map<'_, T> {
             }
             return;
         };
-        let root = Self::root(x.width);
-        let floor = T::of(Real::to_f64(eps) * (m as f64).powf(-0.5));
+        let (m, root) = (w.count(), Self::root(x.width));
+        let floor = eps * Self::norm(m);
         // What multiplies x beside the projection's share: the slope of |x'|²/2.
         let mut halves = vec![T::ZERO; x.count];
         for (i, f) in rows() {
@@ -210,8 +262,7 @@ impl<T: Real> Map<'_, T> {
                 }
             }
         }
-        let g = Mat::rows(g, x.count, m, features);
-        gemm(dx, false, root, g, Mat::rows(w, m, x.width, x.width));
+        gemm(dx, false, root, Mat::rows(g, x.count, m, features), w);
         for (i, &half) in halves.iter().enumerate() {
             let scale = root * root * half;
             dx.row_mut(i).iter_mut().zip(x.row(i)).for_each(|(d, &x)| *d += scale * x);

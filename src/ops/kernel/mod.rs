@@ -3,7 +3,8 @@
 //! sums over valid keys. Rows of padded queries are zero.
 //!
 //! One primitive serves the linear Transformer and Performer: a variant names its feature map
-//! ([`Features`]). The fused face computes features head by head and keeps none of them.
+//! ([`Features`]). The fused face computes features a block of rows at a time and keeps none of
+//! them.
 //!
 //! Cost per head of m features and width w, for n positions: `4 n m w` FLOPs forward besides
 //! the features, twice that backward; nothing of size n x n.
@@ -13,6 +14,7 @@ mod fused;
 mod maps;
 
 pub use features::{Features, Kind, Side, features};
+pub(crate) use fused::held;
 pub(super) use fused::{backward, forward};
 
 use super::Mask;
