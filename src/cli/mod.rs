@@ -98,9 +98,17 @@ fn start_threads(threads: Option<usize>) -> Result<(), Error> {
         Some(threads) => threads,
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    // Candle cuts its products, and makes pools of its own, by this variable and nothing else.
+    // Candle cuts its products, and makes pools of its own, by the first and nothing else. A
+    // thread of its pool waits for more work in a loop, of a third of a millisecond by default,
+    // on a core that this crate's ops have work for by then: with the second it sleeps instead.
+    const WAIT: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
     // SAFETY: nothing has started a thread yet that could read the environment meanwhile.
-    unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
+    unsafe {
+        std::env::set_var("RAYON_NUM_THREADS", threads.to_string());
+        if std::env::var_os(WAIT).is_none() {
+            std::env::set_var(WAIT, "100");
+        }
+    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     pool.map_err(|error| Error::usage(format!("--threads {threads}: {error}")))
 }

@@ -2,7 +2,7 @@
 
 use super::operands::{Head, Operand, Slope};
 use super::tiles::{Columns, Tile};
-use crate::ops::cpu::{Mat, MatMut, Real, gemm};
+use crate::ops::cpu::{Mat, MatMut, Real, gemm, simd};
 
 /// How the extra operand enters the scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,8 +107,14 @@ impl<'a, T: Real> Terms<'a, T> {
                     constants.extend((met.first..met.first + met.count).map(constant));
                     for (r, row) in rows.enumerate() {
                         let products = &products[r * met.count + r..][..met.keys];
-                        let terms = products.iter().zip(&constants[r..][..met.keys]).rev();
-                        row.iter_mut().zip(terms).for_each(|(s, (&p, &c))| *s += p + c);
+                        let constants = &constants[r..][..met.keys];
+                        simd(
+                            #[inline(always)]
+                            move || {
+                                let terms = products.iter().zip(constants).rev();
+                                row.iter_mut().zip(terms).for_each(|(s, (&p, &c))| *s += p + c);
+                            },
+                        );
                     }
                 }
             }
@@ -173,7 +179,10 @@ impl<'a, T: Real> Terms<'a, T> {
                     products.resize(tile.rows.len() * count, T::ZERO);
                     for (r, row) in rows.enumerate() {
                         let met = &mut products[r * count + r..][..keys];
-                        met.iter_mut().rev().zip(row).for_each(|(to, &ds)| *to = ds);
+                        simd(
+                            #[inline(always)]
+                            move || met.iter_mut().rev().zip(row).for_each(|(to, &ds)| *to = ds),
+                        );
                     }
                     let by_distance = Mat::rows(products, tile.rows.len(), count, count);
                     let positions = self.positions(head, &met);
@@ -186,8 +195,17 @@ impl<'a, T: Real> Terms<'a, T> {
                     // SAFETY: passed on to the caller; the last column is written below.
                     let mut dr = unsafe { dx.data.view(start, count, width, dx.field.row) };
                     gemm(&mut dr, true, scale, by_distance.t(), q);
-                    for p in 0..count {
-                        let sum: T = (0..tile.rows.len()).map(|r| products[r * count + p]).sum();
+                    let sums = &mut offsets.constants;
+                    sums.clear();
+                    sums.resize(count, T::ZERO);
+                    for row in products.chunks_exact(count) {
+                        let sums = &mut *sums;
+                        simd(
+                            #[inline(always)]
+                            move || sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x),
+                        );
+                    }
+                    for (p, &sum) in sums.iter().enumerate() {
                         // SAFETY: as above.
                         let mut row = unsafe { dx.row(head, met.first + p) };
                         row.row_mut(0)[width] += scale * sum;

@@ -17,8 +17,8 @@ pub(super) fn fused(qkv: &Tensor, how: &Kernelised) -> Result<Tensor> {
     qkv.contiguous()?.apply_op1(Fused::new(how))
 }
 
-/// What is attended, for ops that hold more than that, and the states of its heads. Sizes are examples, positions, and
-/// columns of queries.
+/// What is attended, for ops that hold more than that, and the states of its heads. Sizes are
+/// examples, positions, and columns of queries.
 pub(in crate::ops) fn forward<T: Real>(
     how: &Kernelised,
     qkv: &[T],
@@ -149,7 +149,9 @@ impl<'a, T: Real> Head<'a, T> {
     fn state(&self, f: &mut Vec<T>) -> State<T> {
         let (m, w) = (self.features(), self.v.width);
         let (mut s, mut z) = (vec![T::ZERO; m * w], vec![T::ZERO; m]);
-        let (mut stabiliser, mut values, mut count) = (-T::INFINITY, vec![T::ZERO; w], 0);
+        let (mut stabiliser, floor) = (-T::INFINITY, self.map.floor());
+        // Sums of the valid values, and how many there are: what the floor is multiplied with.
+        let (mut values, mut count) = (vec![T::ZERO; w], 0);
         for (first, rows) in self.blocks() {
             let (k, v) = (self.k.block(first, rows), self.v.block(first, rows));
             let valid = || (0..rows).filter(|&i| k.valid[i]);
@@ -167,12 +169,14 @@ impl<'a, T: Real> Head<'a, T> {
             let padded = f.chunks_exact_mut(m).zip(k.valid).filter(|(_, valid)| !**valid);
             padded.for_each(|(row, _)| row.fill(T::ZERO));
             add_rows(&mut z, f, std::iter::repeat(T::ONE));
-            valid().for_each(|i| add(&mut values, T::ONE, v.row(i)));
-            count += valid().count();
+            if floor.is_some() {
+                valid().for_each(|i| add(&mut values, T::ONE, v.row(i)));
+                count += valid().count();
+            }
             let to = &mut MatMut::rows(&mut s, w, m, m);
             gemm(to, true, T::ONE, v.mat().t(), Mat::rows(f, rows, m, m));
         }
-        if let Some(floor) = self.map.floor() {
+        if let Some(floor) = floor {
             z.iter_mut().for_each(|z| *z += floor * T::of(count as f64));
             for (row, &value) in s.chunks_exact_mut(m).zip(&values) {
                 row.iter_mut().for_each(|s| *s += floor * value);
@@ -267,8 +271,8 @@ impl<'a, T: Real> Head<'a, T> {
                     move || add(g, T::ONE, dz),
                 );
             }
-            let f_ = Mat::rows(f, rows, m, m);
-            gemm(&mut dv.beginning(first, rows), false, T::ONE, f_, by_feature);
+            let features = Mat::rows(f, rows, m, m);
+            gemm(&mut dv.beginning(first, rows), false, T::ONE, features, by_feature);
             self.map.backward(&k, Side::Key, f, g, &mut dk.beginning(first, rows));
             for i in (0..rows).filter(|&i| !k.valid[i]) {
                 let rows = [&mut *dq, &mut *dk, &mut *dv];
