@@ -124,9 +124,8 @@ impl Synthesizer {
         Ok(Self { heads, logits, dot: options.dot, dot_weight, width: build.width })
     }
 
-    /// All logits but those of queries and keys, [b or 1, n, heads * n].
+    /// All logits but those of queries and keys, [b or 1, heads, n, n].
     fn terms(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let n = x.dim(1)?;
         let weighted = |(logits, weight): &(Logits, Option<Tensor>)| match weight {
             Some(weight) => logits.of(x)?.broadcast_mul(&candle_nn::ops::sigmoid(weight)?),
             None => logits.of(x),
@@ -135,8 +134,7 @@ impl Synthesizer {
         let Some(sum) = terms.reduce(|a, b| a?.broadcast_add(&b?)).transpose()? else {
             candle_core::bail!("synthesizer: logits of no kind")
         };
-        let (b, h, _, _) = sum.dims4()?;
-        sum.transpose(1, 2)?.reshape((b, n, h * n))
+        Ok(sum)
     }
 }
 

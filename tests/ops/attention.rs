@@ -178,7 +178,7 @@ fn terms_for_pairs_and_keys() {
     ] {
         let how = attend(n, blocks, 0.25);
         for examples in [1, 3] {
-            let terms = random(&[examples, n, 2 * m], 4);
+            let terms = random(&[examples, 2, n, m], 4);
             let [q, k, v] = inputs(n, m);
             let four = [q, k, v.clone(), terms.clone()];
             let run =

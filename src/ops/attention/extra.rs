@@ -7,7 +7,7 @@ use crate::ops::cpu::{Mat, MatMut, Real, gemm, simd};
 /// How the extra operand enters the scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extra {
-    /// `e_ij` of a [b or 1, n, heads * m] operand, not scaled.
+    /// `e_ij` of a [b or 1, heads, n, m] operand, not scaled.
     Pairs,
     /// `e_j` of a [b or 1, m, heads] operand, not scaled.
     Keys,

@@ -35,9 +35,13 @@ fn op(how: &Attend, fields: Fields) -> Fused {
 }
 
 /// Where the extra operand of a call is, as its operand number `at`.
-fn extra_at((kind, x): (Extra, &Tensor), at: usize, heads: usize) -> (Extra, usize, Field) {
-    let (examples, n, row) = (x.dims()[0], x.dims()[1], x.dims()[2]);
-    (kind, at, Field::new(0, row / heads, row, n, examples))
+fn extra_at((kind, x): (Extra, &Tensor), at: usize, heads: usize) -> Result<(Extra, usize, Field)> {
+    let field = match *x.dims() {
+        [examples, heads, n, m] => Field::planes((heads, n, m), examples),
+        [examples, n, row] => Field::new(0, row / heads, row, n, examples),
+        _ => bail!("attention: extra operand {:?}", x.shape()),
+    };
+    Ok((kind, at, field))
 }
 
 pub(super) fn fused(x: &Given, how: &Attend) -> Result<Tensor> {
@@ -54,7 +58,7 @@ pub(super) fn fused(x: &Given, how: &Attend) -> Result<Tensor> {
         }
         (Some((q, k)), extra) => side_by_side(q, &Tensor::cat(&[k, x.v], 2)?, extra, how),
         (None, Some(extra)) => {
-            let fields = Fields { d, dot: None, v: v(0), extra: Some(extra_at(extra, 1, h)) };
+            let fields = Fields { d, dot: None, v: v(0), extra: Some(extra_at(extra, 1, h)?) };
             x.v.contiguous()?.apply_op2(&extra.1.contiguous()?, op(how, fields))
         }
         (None, None) => bail!("attention: scores of nothing"),
@@ -75,7 +79,7 @@ pub(super) fn side_by_side(
         d: Dims { b, n, h, dv: av / h },
         dot: Some([(0, Field::new(0, ak / h, ak, n, b)), (1, k)]),
         v: (1, Field::new(ak, av / h, row, m, b)),
-        extra: extra.map(|extra| extra_at(extra, 2, h)),
+        extra: extra.map(|extra| extra_at(extra, 2, h)).transpose()?,
     };
     let (q, kv) = (q.contiguous()?, kv.contiguous()?);
     match extra {

@@ -152,7 +152,7 @@ fn check(x: &Given, how: &Attend) -> Result<()> {
     match x.extra {
         None => Ok(()),
         Some((Extra::Pairs, e)) => match e.dims() {
-            &[be, ne, row] if (be == 1 || be == b) && ne == n && row == h * m => Ok(()),
+            &[be, he, ne, me] if (be == 1 || be == b) && (he, ne, me) == (h, n, m) => Ok(()),
             dims => bail!("attention: {dims:?} terms for {h} heads of {n} x {m} pairs"),
         },
         Some((Extra::Keys, e)) => match e.dims() {

@@ -22,7 +22,8 @@ impl Dims {
     }
 }
 
-/// A [examples, positions, heads * width] buffer, or columns of one.
+/// A [examples, positions, heads * width] buffer or columns of one, or a [examples, heads,
+/// positions, width] buffer.
 #[derive(Clone, Copy)]
 pub(super) struct Field {
     start: usize,
@@ -38,6 +39,12 @@ impl Field {
     pub(super) fn new(start: usize, width: usize, row: usize, n: usize, examples: usize) -> Self {
         let example = if examples == 1 { 0 } else { n * row };
         Self { start, example, row, head: width, width }
+    }
+
+    /// Heads of `n` rows each, one head after the other.
+    pub(super) fn planes((heads, n, width): (usize, usize, usize), examples: usize) -> Self {
+        let example = if examples == 1 { 0 } else { heads * n * width };
+        Self { start: 0, example, row: width, head: n * width, width }
     }
 
     /// Whether all examples have the same rows.

@@ -84,7 +84,7 @@ fn scores(x: &Given, how: &Attend) -> Result<Tensor> {
             .map(|(scores, _)| scores)
             .ok_or_else(|| candle_core::Error::Msg("attention: scores of nothing".into()));
     };
-    let extra = split(extra, h)?;
+    let extra = if kind == Extra::Pairs { extra.clone() } else { split(extra, h)? };
     match (kind, dot) {
         (Extra::Keys, Some((scores, _))) => scores.broadcast_add(&extra.transpose(2, 3)?),
         (Extra::Keys, None) => extra.transpose(2, 3),
