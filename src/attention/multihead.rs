@@ -69,7 +69,7 @@ impl Multihead {
     /// The projections, and so many query-key pairs in each head.
     pub fn cost(&self, n: usize, pairs: f64) -> Cost {
         let flops = 4.0 * pairs * self.qkv() as f64;
-        // A row's log-sum-exp is an f64. Keys and values of a head are laid out anew.
+        // A row's log-sum-exp is an f64. Keys and values of a head may be laid out anew.
         let (saved, per_thread) = ((2 * self.heads * n) as f64, (2 * n * self.head_width) as f64);
         self.projections.cost(n) + Cost { flops, saved, per_thread, ..Cost::default() }
     }

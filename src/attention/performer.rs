@@ -6,7 +6,7 @@
 //! key of (seed, layer, interval): nothing is stored, and evaluation uses the draw of
 //! the step it happens at.
 //!
-//! Cost: `6 n m qkv` FLOPs with the features. There are no attention weights to drop:
+//! Cost: `8 n m qkv` FLOPs with the features. There are no attention weights to drop:
 //! the attention dropout has no effect.
 
 use super::linear::kernel_held;

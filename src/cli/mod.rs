@@ -98,9 +98,9 @@ fn start_threads(threads: Option<usize>) -> Result<(), Error> {
         Some(threads) => threads,
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    // Candle cuts its products, and makes pools of its own, by the first and nothing else. A
-    // thread of its pool waits for more work in a loop, of a third of a millisecond by default,
-    // on a core that this crate's ops have work for by then: with the second it sleeps instead.
+    // Candle cuts its products, and makes pools of its own, by RAYON_NUM_THREADS and nothing
+    // else. A thread of its pool waits for more work in a loop, of 25,000 turns by default, on a
+    // core that this crate's ops have work for by then: with few turns it sleeps instead.
     const WAIT: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
     // SAFETY: nothing has started a thread yet that could read the environment meanwhile.
     unsafe {

@@ -3,10 +3,10 @@
 //! `dv = (p m)ᵀ g`, `ds = p ((g vᵀ) m - rowsum(g o))`, `dq = s ds k`, `dk = s dsᵀ q`.
 
 use super::Attend;
-use super::forward::{Scratch, laid};
+use super::forward::Scratch;
 use super::operands::{Head, Operand, Slope};
 use super::tiles::{Operands, Tile};
-use crate::ops::cpu::{Mat, Real, simd, turned};
+use crate::ops::cpu::{Mat, Real, laid, simd, turned};
 use rayon::prelude::*;
 
 /// The gradients of all operands.
@@ -48,10 +48,12 @@ pub(super) fn backward<T: Real>(
             let mut rooms = std::mem::take(&mut scratch.turned);
             rooms.iter_mut().for_each(Vec::clear);
             let m = how.keys.n();
-            if Tile::repeat(tiles.iter(), m) {
-                for (x, room) in [x.dot.map(|(_, k)| k), Some(x.v)].iter().zip(&mut rooms) {
-                    x.inspect(|x| _ = turned(x.in_place(head, (0..m).into()), room));
+            if Tile::see_often(how, tiles.iter()) {
+                let [keys, values] = &mut rooms;
+                if let Some((_, k)) = &x.dot {
+                    turned(k.in_place(head, (0..m).into()), keys);
                 }
+                turned(x.v.in_place(head, (0..m).into()), values);
             }
             let rows = [laid(&rooms[0], m), laid(&rooms[1], m)];
             for tile in &tiles {

@@ -4,7 +4,7 @@
 use super::Attend;
 use super::operands::{Field, Head, Slope};
 use super::tiles::{Operands, Tile};
-use crate::ops::cpu::{Mat, MatMut, Real, Shared, apart, gemm, simd, turned, zeros};
+use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, laid, simd, turned, zeros};
 use rayon::prelude::*;
 
 /// Buffers of one thread.
@@ -37,7 +37,7 @@ pub(super) fn forward<T: Real>(how: &Attend, x: &Operands<'_, T>) -> (Vec<T>, Ve
             tiles.into_iter().flatten().map(move |tile| (head, tile))
         };
         let work: Vec<(Head, Tile)> = heads.iter().flat_map(tiles).collect();
-        let keys = turned_keys(x, &work, how.keys.n());
+        let keys = turned_keys(how, x, &work);
         work.par_iter().for_each_init(Scratch::default, |scratch, (head, tile)| {
             let turned = laid(&keys[head.0 * d.h + head.1], how.keys.n());
             let sums = scratch.weigh(how, x, tile, (*head, turned));
@@ -70,25 +70,19 @@ pub(super) fn forward<T: Real>(how: &Attend, x: &Operands<'_, T>) -> (Vec<T>, Ve
     (out, lse)
 }
 
-/// What `turned` wrote, of m rows; `None` if nothing was.
-pub(super) fn laid<T: Real>(room: &[T], m: usize) -> Option<Mat<'_, T>> {
-    let stride = apart::<T>(m);
-    (!room.is_empty()).then(|| Mat::rows(room, room.len() / stride, m, stride))
-}
-
 /// The keys of each example and head whose tiles see them often, turned; of others nothing.
-fn turned_keys<T: Real>(x: &Operands<'_, T>, work: &[(Head, Tile)], m: usize) -> Vec<Vec<T>> {
+fn turned_keys<T: Real>(how: &Attend, x: &Operands<'_, T>, work: &[(Head, Tile)]) -> Vec<Vec<T>> {
     let d = x.d;
     let mut all = vec![Vec::new(); d.b * d.h];
     let Some((_, k)) = &x.dot else { return all };
     let often: Vec<Head> = work
         .chunk_by(|a, b| a.0 == b.0)
-        .filter(|tiles| Tile::repeat(tiles.iter().map(|(_, tile)| tile), m))
+        .filter(|tiles| Tile::see_often(how, tiles.iter().map(|(_, tile)| tile)))
         .map(|tiles| tiles[0].0)
         .collect();
     let turn = |&head: &Head| {
         let mut room = Vec::new();
-        turned(k.in_place(head, (0..m).into()), &mut room);
+        turned(k.in_place(head, (0..how.keys.n()).into()), &mut room);
         (head, room)
     };
     for ((b, h), room) in often.par_iter().map(turn).collect::<Vec<_>>() {

@@ -70,15 +70,14 @@ impl<'a> Tile<'a> {
         tiles
     }
 
-    /// Whether these tiles of a head see each of its m keys twice or more, so that keys laid out
+    /// Whether these tiles of a head see each of its keys twice on average, so that keys laid out
     /// for their products are paid back. Keys in an order are collected for each tile anyway.
-    pub(super) fn repeat<'t>(tiles: impl Iterator<Item = &'t Self>, m: usize) -> bool
+    pub(super) fn see_often<'t>(how: &Attend, tiles: impl Iterator<Item = &'t Self>) -> bool
     where
         'a: 't,
     {
-        let in_place = |c: &Columns| c.places.order.is_none();
-        let seen = tiles.map(|tile| if tile.columns.iter().all(in_place) { tile.keys } else { 0 });
-        seen.sum::<usize>() >= 2 * m
+        how.blocks.order().is_none()
+            && tiles.map(|tile| tile.keys).sum::<usize>() >= 2 * how.keys.n()
     }
 
     /// The rows of a buffer of scores.
@@ -178,7 +177,7 @@ impl<'a> Tile<'a> {
         let s = Shared::new(s);
         for (at, b) in pieces {
             // SAFETY: one view at a time.
-            let mut out = unsafe { s.view(at, self.rows.len(), b.t().count(), self.stride) };
+            let mut out = unsafe { s.view(at, self.rows.len(), b.cols(), self.stride) };
             gemm(&mut out, false, T::of(scale), a, b);
         }
     }

@@ -33,6 +33,10 @@ impl<'a, T> Mat<'a, T> {
         self.rows
     }
 
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
     /// `rows` rows from this one on.
     fn beginning(self, first: usize, rows: usize) -> Self {
         assert!(first + rows <= self.rows, "rows out of bounds");
@@ -91,10 +95,16 @@ pub(crate) fn turned<'r, T: Real>(a: Mat<'_, T>, room: &'r mut Vec<T>) -> Mat<'r
     Mat::rows(room, a.cols, a.rows, stride)
 }
 
-/// `b`, or where its rows have gaps and many rows are to be multiplied with it, a copy in `room`
-/// whose rows have none.
+/// What [`turned`] made in `room` of a matrix of so many rows, of one at least; `None` if nothing.
+pub(crate) fn laid<T: Real>(room: &[T], rows: usize) -> Option<Mat<'_, T>> {
+    let stride = apart::<T>(rows);
+    (!room.is_empty()).then(|| Mat::rows(room, room.len() / stride, rows, stride))
+}
+
+/// `b`, or where its rows have gaps and four pieces of rows or more are to be multiplied with
+/// it, a copy in `room` whose rows have none: the copy costs about what packing it once does.
 pub(crate) fn right<'r, T: Real>(b: Mat<'r, T>, rows: usize, room: &'r mut Vec<T>) -> Mat<'r, T> {
-    if b.col == 1 || rows < 256 { b } else { turned(b.t(), room) }
+    if b.col == 1 || rows.div_ceil(piece(rows)) < 4 { b } else { turned(b.t(), room) }
 }
 
 /// A `rows x cols` output view with rows of `stride` elements. Several may cover one
@@ -373,7 +383,7 @@ mod tests {
     #[test]
     fn products_with_a_turned_matrix_are_products() {
         let whole = |bits: u32| (bits % 17) as f32 - 8.0;
-        for (m, k, n) in [(255, 40, 33), (257, 64, 130), (300, 129, 15), (256, 1, 1)] {
+        for (m, k, n) in [(255, 40, 33), (257, 64, 130), (600, 129, 15), (256, 1, 1)] {
             let (a, w) = (fill(m * k, 1, whole), fill(n * k, 2, whole));
             let product = product_of(1.0, Mat::rows(&a, m, k, k), Mat::rows(&w, n, k, k).t());
             for i in 0..m {

@@ -13,7 +13,7 @@ mod storage;
 
 pub(crate) use fill::{filled, zeros};
 pub(crate) use matrix::{
-    Mat, MatMut, Shared, apart, gemm, gemm_in, piece, product, product_of, right,
+    Mat, MatMut, Shared, apart, gemm, gemm_in, laid, piece, product, product_of, right,
     transposed_product, turned,
 };
 pub(crate) use real::{Real, pair_sum, simd};

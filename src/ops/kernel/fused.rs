@@ -6,7 +6,7 @@ use super::Kernelised;
 use super::features::{Features, Side};
 use super::maps::{Map, Rows, Stabiliser};
 use crate::ops::cpu::{
-    Mat, MatMut, Real, Shared, apart, contiguous, dtype, gemm, gradient, pair_sum, read, simd,
+    Mat, MatMut, Real, Shared, contiguous, dtype, gemm, gradient, laid, pair_sum, read, simd,
     to_storage, turned, with_real, zeros,
 };
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
@@ -53,7 +53,8 @@ struct Dims {
     w: usize,
 }
 
-/// Buffers of one thread, of a block of rows each but the last, S or its slope turned.
+/// Buffers of one thread: of a block of rows each, but for the last, which is S or its slope,
+/// turned.
 #[derive(Default)]
 struct Scratch<T> {
     f: Vec<T>,
@@ -108,7 +109,7 @@ fn add<T: Real>(to: &mut [T], scale: T, x: &[T]) {
     to.iter_mut().zip(x).for_each(|(to, &x)| *to += scale * x);
 }
 
-/// Adds rows of `f` [count, features] to `z`, the valid ones times their weight.
+/// Adds rows of `f` [count, features] to `z`, each times its weight.
 fn add_rows<T: Real>(z: &mut [T], f: &[T], weights: impl Iterator<Item = T>) {
     for (row, weight) in f.chunks_exact(z.len()).zip(weights) {
         let z = &mut *z;
@@ -292,18 +293,24 @@ impl Fused {
         Dims { b: qkv[0], n: qkv[1], h, w: qkv[2] / (3 * h) }
     }
 
-    /// The projection in the operands' type.
-    fn projection<T: Real>(&self) -> Result<Vec<T>> {
-        let Features::Random { projection, .. } = &self.how.features else { return Ok(Vec::new()) };
+    /// The projection in the operands' type, and the same turned; neither without one.
+    fn projection<T: Real>(&self) -> Result<[Vec<T>; 2]> {
+        let Features::Random { projection, .. } = &self.how.features else {
+            return Ok([Vec::new(), Vec::new()]);
+        };
+        let (m, width) = projection.dims2()?;
         let projection = projection.to_dtype(DType::F64)?.contiguous()?;
         let held = read(&projection)?;
-        Ok(held.slice::<f64>()?.iter().map(|&x| T::of(x)).collect())
+        let w: Vec<T> = held.slice::<f64>()?.iter().map(|&x| T::of(x)).collect();
+        let mut room = Vec::new();
+        turned(Mat::rows(&w, m, width, width), &mut room);
+        Ok([w, room])
     }
 
     fn head<'a, T: Real>(
         &'a self,
         qkv: &'a [T],
-        (w, room): (&'a [T], &'a [T]),
+        [w, room]: &'a [Vec<T>; 2],
         d: Dims,
         (b, h): (usize, usize),
     ) -> Head<'a, T> {
@@ -316,13 +323,12 @@ impl Fused {
             stride: 3 * row,
             valid,
         };
-        let map = match &self.how.features {
-            Features::EluPlusOne => Map::EluPlusOne,
-            Features::Random { kind, eps, .. } => {
-                let m = w.len() / d.w;
-                let turned = Mat::rows(room, d.w, m, apart::<T>(m));
+        let m = w.len() / d.w.max(1);
+        let map = match (&self.how.features, laid(room, m)) {
+            (Features::Random { kind, eps, .. }, Some(turned)) => {
                 Map::Random { kind: *kind, w: Mat::rows(w, m, d.w, d.w), turned, eps: T::of(*eps) }
             }
+            _ => Map::EluPlusOne,
         };
         Head { q: rows(0), k: rows(1), v: rows(2), map, eps: T::of(self.how.eps) }
     }
@@ -333,12 +339,11 @@ impl Fused {
 
     /// What is attended, and each head's state, one after the other.
     fn forward<T: Real>(&self, qkv: &[T], d: Dims) -> Result<(Vec<T>, Vec<f64>)> {
-        let (w, mut room) = (self.projection()?, Vec::new());
-        turned(Mat::rows(&w, w.len() / d.w, d.w, d.w), &mut room);
+        let projection = self.projection()?;
         let mut out = zeros(d.b * d.n * d.h * d.w);
         let outs = Shared::new(&mut out);
         let attend = |scratch: &mut Scratch<T>, (b, h)| {
-            let head = self.head(qkv, (&w, &room), d, (b, h));
+            let head = self.head(qkv, &projection, d, (b, h));
             let start = b * d.n * d.h * d.w + h * d.w;
             // SAFETY: the task owns this example and head.
             let mut o = unsafe { outs.view(start, head.q.count, d.w, d.h * d.w) };
@@ -356,14 +361,13 @@ impl Fused {
         g: &[T],
         d: Dims,
     ) -> Result<Vec<T>> {
-        let (w, mut room) = (self.projection()?, Vec::new());
-        turned(Mat::rows(&w, w.len() / d.w, d.w, d.w), &mut room);
+        let projection = self.projection()?;
         let mut grad = zeros(qkv.len());
         let outs = Shared::new(&mut grad);
         let (row, state) = (d.h * d.w, states.len() / (d.b * d.h).max(1));
         let work = Self::work(d).into_par_iter().enumerate();
         work.for_each_init(Scratch::default, |scratch, (i, (b, h))| {
-            let head = self.head(qkv, (&w, &room), d, (b, h));
+            let head = self.head(qkv, &projection, d, (b, h));
             let state = State::of(&states[i * state..][..state], head.features());
             let (count, valid) = (head.q.count, head.q.valid);
             let at = b * d.n * row + h * d.w;
