@@ -7,7 +7,7 @@
 
 use super::cpu::{
     Mat, MatMut, Real, contiguous, dtype, filled, fused, gemm, gemm_in, gradient, piece, read,
-    right, to_storage, transposed_product, with_real, zeros,
+    right, spread, to_storage, transposed_product, with_real, zeros,
 };
 use super::dropout::{Dropout, dropped};
 use super::gelu::{self, Masked};
@@ -124,7 +124,7 @@ impl Fused {
         let pieces = y.par_chunks_mut(size * d).zip(x.par_chunks(size * d)).enumerate();
         let work = |hidden: &mut [MaybeUninit<T>]| {
             let pieces = pieces.zip(hidden.par_chunks_mut(size * m));
-            pieces.for_each_init(Scratch::default, |scratch, ((i, (y, x)), hidden)| {
+            spread(pieces, |scratch: &mut Scratch<T>, ((i, (y, x)), hidden)| {
                 let (Scratch { normed, active, .. }, count) = (scratch, x.len() / d);
                 normed.resize(x.len(), T::ZERO);
                 norm_rows(x, w.norm, self.eps, normed);
@@ -180,7 +180,7 @@ impl Fused {
             let pieces = pieces.zip(dx.par_chunks_mut(size * d).zip(e.par_chunks(size * d)));
             let pieces = pieces.zip(normed.par_chunks_mut(size * d).zip(x.par_chunks(size * d)));
             let pieces = pieces.enumerate();
-            pieces.for_each_init(Scratch::default, |scratch, (i, ((ah, (dx, e)), (normed, x)))| {
+            spread(pieces, |scratch: &mut Scratch<T>, (i, ((ah, (dx, e)), (normed, x)))| {
                 let ((a, h), count, first) = (ah, x.len() / d, first + i * size);
                 let da = &mut scratch.da;
                 da.resize(count * m, T::ZERO);

@@ -3,7 +3,8 @@
 
 use super::Mask;
 use super::cpu::{
-    Mat, Real, Shared, contiguous, dtype, fused, gemm, gradient, read, to_storage, with_real, zeros,
+    Mat, Real, Shared, contiguous, dtype, fused, gemm, gradient, read, spread, to_storage,
+    with_real, zeros,
 };
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -66,7 +67,7 @@ impl Fused {
         let out = Shared::new(&mut y);
         let starts = |b| (0..d).step_by(BLOCK).map(move |start| (b, start));
         let work: Vec<_> = (0..self.mask.batch()).flat_map(starts).collect();
-        work.into_par_iter().for_each_init(Vec::new, |scratch, (b, start)| {
+        spread(work.into_par_iter(), |scratch: &mut Vec<T>, (b, start)| {
             let (end, width) = (self.mask.end(b), BLOCK.min(d - start));
             if end == 0 {
                 return;
@@ -90,7 +91,7 @@ impl Fused {
         let n = self.mask.n();
         let (dxs, dws) = (Shared::new(&mut dx), Shared::new(&mut dw));
         let starts: Vec<usize> = (0..n).step_by(BLOCK).collect();
-        starts.into_par_iter().for_each_init(Vec::new, |scratch, start| {
+        spread(starts.into_par_iter(), |scratch: &mut Vec<T>, start| {
             for b in 0..self.mask.batch() {
                 let count = BLOCK.min(self.mask.end(b).saturating_sub(start));
                 if count == 0 {

@@ -9,7 +9,7 @@
 
 use super::Mask;
 use super::cpu::{
-    Mat, MatMut, Real, Shared, contiguous, dtype, fused, gemm, gradient, read, to_storage,
+    Mat, MatMut, Real, Shared, contiguous, dtype, fused, gemm, gradient, read, spread, to_storage,
     with_real, zeros,
 };
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -139,7 +139,7 @@ impl Fused {
             out[places * h * w..].copy_from_slice(x);
         });
         let outs = Shared::new(&mut out);
-        Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, sort)| {
+        spread(Self::work(d).into_par_iter(), |scratch: &mut Scratch<T>, (b, sort)| {
             for head in (sort..h).step_by(sorts) {
                 self.mix(scratch, (x, p), d, (b, head));
                 // SAFETY: the task owns these heads of its example.
@@ -160,7 +160,7 @@ impl Fused {
         let total = places + n;
         let (mut dx, mut dp) = (zeros(x.len()), zeros(p.len()));
         let (dxs, dps) = (Shared::new(&mut dx), Shared::new(&mut dp));
-        Self::work(d).into_par_iter().for_each_init(Scratch::default, |scratch, (b, sort)| {
+        spread(Self::work(d).into_par_iter(), |scratch: &mut Scratch<T>, (b, sort)| {
             let start = (b * d.sorts + sort) * nb * nb;
             // SAFETY: the task owns this P.
             let mut dp = unsafe { dps.view(start, nb, nb, nb) };

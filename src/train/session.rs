@@ -33,16 +33,20 @@ pub struct Setting<'a> {
 /// Autograd walks and drops its graph by recursion.
 const STACK: usize = 1 << 30;
 
-/// Runs `work` on a thread whose stack an autograd graph of any depth fits.
+/// Runs `work` on a thread whose stack an autograd graph of any depth fits, and which is one of
+/// those that its parallel ops run on: a thread beside them would sleep through each op, and be
+/// woken for what little is done between two.
 pub fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let cannot = |source| Error::Io { action: "start", path: "the training thread".into(), source };
+    let threads = rayon::current_num_threads();
+    let here = move || {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+        let _pool = pool.build().map_err(|error| cannot(std::io::Error::other(error)))?;
+        work()
+    };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("train".into()).stack_size(STACK);
-        let started = thread.spawn_scoped(scope, work);
-        let started = started.map_err(|source| Error::Io {
-            action: "start",
-            path: "the training thread".into(),
-            source,
-        })?;
+        let started = thread.spawn_scoped(scope, here).map_err(cannot)?;
         started.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

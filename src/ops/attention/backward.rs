@@ -6,7 +6,7 @@ use super::Attend;
 use super::forward::Scratch;
 use super::operands::{Head, Operand, Slope};
 use super::tiles::{Operands, Tile};
-use crate::ops::cpu::{Mat, Real, laid, simd, turned};
+use crate::ops::cpu::{Mat, Real, laid, pair_sum, simd, spread, turned};
 use rayon::prelude::*;
 
 /// The gradients of all operands.
@@ -40,7 +40,7 @@ pub(super) fn backward<T: Real>(
         true => (0..d.h).map(|h| (0..d.b).map(|b| (b, h)).collect()).collect(),
         false => (0..d.b).flat_map(heads).collect(),
     };
-    work.par_iter().for_each_init(Scratch::default, |scratch, group| {
+    spread(work.par_iter(), |scratch: &mut Scratch<T>, group| {
         for &head in group {
             let parts = how.blocks.parts(head).iter().enumerate();
             let tiles = parts.flat_map(|(round, part)| Tile::of::<T>(how, round, part, head));
@@ -76,35 +76,53 @@ impl<T: Real> Scratch<T> {
         tile: &Tile,
         (head, [keys, values]): (Head, [Option<Mat<'_, T>>; 2]),
     ) {
-        let Self { p, ds, out, rows, columns, offsets, .. } = self;
+        let Self { p, ds, out, rows, columns, kept, offsets, .. } = self;
         let (count, dv) = (tile.rows.len(), x.d.dv);
         ds.resize(count * tile.stride, T::ZERO);
         out.clear();
         let valid = how.mask.row(head.0);
         for i in (0..count).map(|r| tile.rows.position(r)) {
-            let row = y.g.row(head, i);
-            out.extend(row.iter().map(|&x| if valid[i] { x } else { T::ZERO }));
+            match valid[i] {
+                true => out.extend_from_slice(y.g.row(head, i)),
+                false => out.resize(out.len() + dv, T::ZERO),
+            }
         }
         tile.scores(p, how, x, (head, keys), [rows, columns], offsets);
         let v = (&x.v, values);
         tile.product(ds, 1.0, Mat::rows(out, count, dv, dv), v, head, columns);
-        tile.drop_weights(ds, how, head);
         for (r, (p, ds)) in tile.rows_mut(p).zip(tile.rows_mut(ds)).enumerate() {
             let i = tile.rows.position(r);
-            let o = y.o.row(head, i);
-            let dot: T = o.iter().zip(&out[r * dv..]).map(|(&o, &g)| o * g).sum();
+            let (o, g) = (y.o.row(head, i), &out[r * dv..][..dv]);
             let lse = T::of(y.lse[x.d.row(head, i)]);
+            let kept = tile.kept(kept, r, how, head).then_some(&*kept);
             simd(
                 #[inline(always)]
                 move || {
-                    for (p, ds) in p.iter_mut().zip(ds) {
-                        *p = (*p - lse).exp();
-                        *ds = *p * (*ds - dot);
+                    let dot = pair_sum(
+                        o,
+                        g,
+                        #[inline(always)]
+                        |o, g| o * g,
+                    );
+                    let slopes = p.iter_mut().zip(ds);
+                    match kept {
+                        Some(kept) => {
+                            for ((p, ds), &kept) in slopes.zip(kept) {
+                                let weight = (*p - lse).exp();
+                                *ds = weight * (*ds * kept - dot);
+                                *p = weight * kept;
+                            }
+                        }
+                        None => {
+                            for (p, ds) in slopes {
+                                *p = (*p - lse).exp();
+                                *ds = *p * (*ds - dot);
+                            }
+                        }
                     }
                 },
             );
         }
-        tile.drop_weights(p, how, head);
     }
 
     /// Adds the tile's share to the gradients.

@@ -4,7 +4,7 @@
 use super::Attend;
 use super::operands::{Field, Head, Slope};
 use super::tiles::{Operands, Tile};
-use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, laid, simd, turned, zeros};
+use crate::ops::cpu::{Mat, MatMut, Real, Shared, gemm, laid, simd, spread, turned, zeros};
 use rayon::prelude::*;
 
 /// Buffers of one thread.
@@ -15,6 +15,8 @@ pub(super) struct Scratch<T> {
     pub out: Vec<T>,
     pub rows: Vec<T>,
     pub columns: Vec<T>,
+    /// Of a row, what dropout multiplies its weights with.
+    pub kept: Vec<T>,
     /// Keys and values of a head, turned.
     pub turned: [Vec<T>; 2],
     pub offsets: super::extra::Offsets<T>,
@@ -38,7 +40,7 @@ pub(super) fn forward<T: Real>(how: &Attend, x: &Operands<'_, T>) -> (Vec<T>, Ve
         };
         let work: Vec<(Head, Tile)> = heads.iter().flat_map(tiles).collect();
         let keys = turned_keys(how, x, &work);
-        work.par_iter().for_each_init(Scratch::default, |scratch, (head, tile)| {
+        spread(work.par_iter(), |scratch: &mut Scratch<T>, (head, tile)| {
             let turned = laid(&keys[head.0 * d.h + head.1], how.keys.n());
             let sums = scratch.weigh(how, x, tile, (*head, turned));
             let valid = how.mask.row(head.0);
@@ -102,13 +104,20 @@ impl<T: Real> Scratch<T> {
         tile: &Tile,
         (head, keys): (Head, Option<Mat<'_, T>>),
     ) -> Vec<(f64, T)> {
-        let Self { p, out, rows, columns, offsets, .. } = self;
+        let Self { p, out, rows, columns, kept, offsets, .. } = self;
         tile.scores(p, how, x, (head, keys), [rows, columns], offsets);
-        let sums = tile.rows_mut(p).map(|row| {
+        let sums = tile.rows_mut(p).enumerate().map(|(r, row)| {
             let (max, sum) = simd(
                 #[inline(always)]
                 || exponentiate(row),
             );
+            if tile.kept(kept, r, how, head) {
+                let kept = &*kept;
+                simd(
+                    #[inline(always)]
+                    move || row.iter_mut().zip(kept).for_each(|(p, &kept)| *p *= kept),
+                );
+            }
             // True for zero (nothing is seen) only: NaN goes on, so divergence stays visible.
             if sum == T::ZERO {
                 (f64::NEG_INFINITY, T::ZERO)
@@ -117,7 +126,6 @@ impl<T: Real> Scratch<T> {
             }
         });
         let sums = sums.collect();
-        tile.drop_weights(p, how, head);
         let (count, dv) = (tile.rows.len(), x.d.dv);
         out.resize(count * dv, T::ZERO);
         let mut o = MatMut::rows(out, count, dv, dv);

@@ -273,51 +273,58 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// Multiplies each weight with its dropout mask.
-    pub(super) fn drop_weights<T: Real>(&self, p: &mut [T], how: &Attend, head: Head) {
+    /// Fills `factors` [keys] with what dropout multiplies the weights of row `r` with; false if
+    /// it leaves all as they are.
+    pub(super) fn kept<T: Real>(
+        &self,
+        factors: &mut Vec<T>,
+        r: usize,
+        how: &Attend,
+        head: Head,
+    ) -> bool {
         let (drop, n, m) = (how.dropout, how.mask.n(), how.keys.n());
         if drop.p == 0.0 {
-            return;
+            return false;
         }
         let (lanes, threshold, scale) = (drop.lanes(head.0), drop.threshold(), T::of(drop.scale()));
-        for (r, row) in self.rows_mut(p).enumerate() {
-            // The element's index in the example's [heads, n, m] weights, modulo 2^32.
-            let base = ((head.1 * n + self.rows.position(r)) * m) as u32;
-            for Columns { at, places, .. } in &self.columns {
-                let part = &mut row[*at..][..places.len()];
-                let Span { start, len, step } = places.span;
-                match places.order {
-                    None => simd(
+        // The element's index in the example's [heads, n, m] weights, modulo 2^32.
+        let base = ((head.1 * n + self.rows.position(r)) * m) as u32;
+        factors.resize(self.keys, T::ZERO);
+        for Columns { at, places, .. } in &self.columns {
+            let part = &mut factors[*at..][..places.len()];
+            let Span { start, len, step } = places.span;
+            match places.order {
+                None => simd(
+                    #[inline(always)]
+                    move || {
+                        for (c, factor) in part.iter_mut().enumerate() {
+                            let j = (start as u32).wrapping_add((c * step) as u32);
+                            let keep = bits(lanes, base.wrapping_add(j)) >= threshold;
+                            *factor = if keep { scale } else { T::ZERO };
+                        }
+                    },
+                ),
+                Some(order) => {
+                    let gaps: Vec<u32>;
+                    let order = match step {
+                        1 => &order[start..start + len],
+                        _ => {
+                            gaps = (0..len).map(|c| places.position(c) as u32).collect();
+                            &gaps
+                        }
+                    };
+                    simd(
                         #[inline(always)]
                         move || {
-                            for (c, p) in part.iter_mut().enumerate() {
-                                let j = (start as u32).wrapping_add((c * step) as u32);
+                            for (factor, &j) in part.iter_mut().zip(order) {
                                 let keep = bits(lanes, base.wrapping_add(j)) >= threshold;
-                                *p = if keep { *p * scale } else { T::ZERO };
+                                *factor = if keep { scale } else { T::ZERO };
                             }
                         },
-                    ),
-                    Some(order) => {
-                        let gaps: Vec<u32>;
-                        let order = match step {
-                            1 => &order[start..start + len],
-                            _ => {
-                                gaps = (0..len).map(|c| places.position(c) as u32).collect();
-                                &gaps
-                            }
-                        };
-                        simd(
-                            #[inline(always)]
-                            move || {
-                                for (p, &j) in part.iter_mut().zip(order) {
-                                    let keep = bits(lanes, base.wrapping_add(j)) >= threshold;
-                                    *p = if keep { *p * scale } else { T::ZERO };
-                                }
-                            },
-                        );
-                    }
+                    );
                 }
             }
         }
+        true
     }
 }

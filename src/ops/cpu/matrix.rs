@@ -1,6 +1,6 @@
 //! Strided views over slices and their product, checked before the pointers are used.
 
-use super::{Real, filled};
+use super::{Real, filled, spread};
 use crate::ops::profile;
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -58,6 +58,22 @@ impl<'a, T> Mat<'a, T> {
         assert!(cols == 0 || first + (cols - 1) * step < self.cols, "columns out of bounds");
         let start = (first * self.col).min(self.data.len());
         Self { data: &self.data[start..], cols, col: self.col * step, ..self }
+    }
+
+    /// Asks for all rows at once, where their elements lie side by side: rows with gaps between
+    /// them are not foreseen, and whoever reads them in turn waits for each.
+    pub(crate) fn fetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        if self.col == 1 {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            const LINE: usize = 64;
+            for row in (0..self.rows).map(|i| self.row(i)) {
+                for part in row.chunks(LINE / size_of::<T>()) {
+                    // SAFETY: a hint about an address, which changes nothing.
+                    unsafe { _mm_prefetch::<_MM_HINT_T1>(part.as_ptr().cast()) };
+                }
+            }
+        }
     }
 
     /// Row i, where its elements lie side by side.
@@ -265,7 +281,7 @@ pub(crate) fn product_of<T: Real>(scale: T, a: Mat<'_, T>, b: Mat<'_, T>) -> Vec
 fn multiply<T: Real>(dst: &Shared<'_, T>, scale: T, a: Mat<'_, T>, b: Mat<'_, T>) {
     let (size, mut room) = (piece(a.rows), Vec::new());
     let b = right(b, a.rows, &mut room);
-    (0..a.rows.div_ceil(size)).into_par_iter().for_each(|i| {
+    spread((0..a.rows.div_ceil(size)).into_par_iter(), |(): &mut (), i| {
         let rows = size.min(a.rows - i * size);
         // SAFETY: the task owns these rows.
         let mut dst = unsafe { dst.view(i * size * b.cols, rows, b.cols, b.cols) };
@@ -280,7 +296,7 @@ pub(crate) fn transposed_product<T: Real>(dst: &mut [T], add: bool, a: Mat<'_, T
     assert!(dst.len() == m * n && b.rows == depth, "product into another shape");
     if m.max(n) >= 4 * COLUMNS {
         let whole = Shared::new(dst);
-        (0..m.max(n).div_ceil(COLUMNS)).into_par_iter().for_each(|i| {
+        spread((0..m.max(n).div_ceil(COLUMNS)).into_par_iter(), |(): &mut (), i| {
             let start = i * COLUMNS;
             // SAFETY: the task owns these columns, or these rows.
             let (a, b, mut dst) = if n >= m {
@@ -303,14 +319,11 @@ pub(crate) fn transposed_product<T: Real>(dst: &mut [T], add: bool, a: Mat<'_, T
     if depth <= size {
         return sum(0, dst, add);
     }
-    let sums: Vec<Vec<T>> = (0..depth.div_ceil(size))
-        .into_par_iter()
-        .map(|i| {
-            let mut sums = vec![T::ZERO; m * n];
-            sum(i * size, &mut sums, false);
-            sums
-        })
-        .collect();
+    let sums = spread((0..depth.div_ceil(size)).into_par_iter(), |(): &mut (), i| {
+        let mut sums = vec![T::ZERO; m * n];
+        sum(i * size, &mut sums, false);
+        sums
+    });
     if !add {
         dst.fill(T::ZERO);
     }

@@ -9,6 +9,7 @@
 mod fill;
 mod matrix;
 mod real;
+mod spread;
 mod storage;
 
 pub(crate) use fill::{filled, zeros};
@@ -17,5 +18,6 @@ pub(crate) use matrix::{
     transposed_product, turned,
 };
 pub(crate) use real::{Real, pair_sum, simd};
+pub(crate) use spread::spread;
 pub use storage::composed;
 pub(crate) use storage::{contiguous, dtype, fused, gradient, read, to_storage, with_real};

@@ -7,7 +7,7 @@ use super::features::{Features, Side};
 use super::maps::{Map, Rows, Stabiliser};
 use crate::ops::cpu::{
     Mat, MatMut, Real, Shared, contiguous, dtype, gemm, gradient, laid, pair_sum, read, simd,
-    to_storage, turned, with_real, zeros,
+    spread, to_storage, turned, with_real, zeros,
 };
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -159,6 +159,8 @@ impl<'a, T: Real> Head<'a, T> {
             if valid().next().is_none() {
                 continue;
             }
+            k.mat().fetch();
+            v.mat().fetch();
             self.map.project(&k, f);
             let top = self.map.stabiliser(&k, f);
             if top > stabiliser {
@@ -207,6 +209,7 @@ impl<'a, T: Real> Head<'a, T> {
         let s = turned(Mat::rows(&state.s, w, m, m), room);
         for (first, rows) in self.blocks() {
             let q = self.q.block(first, rows);
+            q.mat().fetch();
             let inverse = self.queries(&q, &state, f);
             numerator.resize(rows * w, T::ZERO);
             let out = &mut MatMut::rows(numerator, rows, w, w);
@@ -234,6 +237,9 @@ impl<'a, T: Real> Head<'a, T> {
         let s = Mat::rows(&state.s, w, m, m);
         for (first, rows) in self.blocks() {
             let q = self.q.block(first, rows);
+            q.mat().fetch();
+            o.block(first, rows).mat().fetch();
+            g_out.block(first, rows).mat().fetch();
             let inverse = self.queries(&q, state, f);
             e.clear();
             e.resize(rows * w, T::ZERO);
@@ -261,6 +267,8 @@ impl<'a, T: Real> Head<'a, T> {
         let by_feature = turned(ds, room);
         for (first, rows) in self.blocks() {
             let (k, v) = (self.k.block(first, rows), self.v.block(first, rows));
+            k.mat().fetch();
+            v.mat().fetch();
             self.map.project(&k, f);
             self.map.finish(&k, Stabiliser::Of(state.stabiliser), true, f);
             g.resize(rows * m, T::ZERO);
@@ -349,8 +357,7 @@ impl Fused {
             let mut o = unsafe { outs.view(start, head.q.count, d.w, d.h * d.w) };
             head.forward(scratch, &mut o).flat().collect()
         };
-        let work = Self::work(d).into_par_iter();
-        let states: Vec<Vec<f64>> = work.map_init(Scratch::default, attend).collect();
+        let states: Vec<Vec<f64>> = spread(Self::work(d).into_par_iter(), attend);
         Ok((out, states.concat()))
     }
 
@@ -366,7 +373,7 @@ impl Fused {
         let outs = Shared::new(&mut grad);
         let (row, state) = (d.h * d.w, states.len() / (d.b * d.h).max(1));
         let work = Self::work(d).into_par_iter().enumerate();
-        work.for_each_init(Scratch::default, |scratch, (i, (b, h))| {
+        spread(work, |scratch: &mut Scratch<T>, (i, (b, h))| {
             let head = self.head(qkv, &projection, d, (b, h));
             let state = State::of(&states[i * state..][..state], head.features());
             let (count, valid) = (head.q.count, head.q.valid);

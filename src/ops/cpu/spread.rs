@@ -1,0 +1,53 @@
+//! Tasks over threads.
+
+use rayon::prelude::*;
+use std::sync::Mutex;
+
+/// `f` of every item, each a task of its own, with buffers that hold what the thread's task
+/// before left there.
+///
+/// By itself rayon hands out a quarter of the items of two threads at a time, and whoever is
+/// done first waits for the rest of the other's quarter: items here are large, and a core is
+/// seldom as fast as the one beside it for as long as they take.
+pub(crate) fn spread<S, I, R>(items: I, f: impl Fn(&mut S, I::Item) -> R + Sync) -> Vec<R>
+where
+    S: Default + Send,
+    I: IndexedParallelIterator,
+    R: Send,
+{
+    let threads = rayon::current_num_threads();
+    let rooms: Vec<Mutex<S>> = (0..threads).map(|_| Mutex::default()).collect();
+    let run = |item| {
+        let room = rayon::current_thread_index().and_then(|thread| rooms.get(thread));
+        // Taken where a task waits for tasks of its own and its thread runs another meanwhile.
+        match room.and_then(|room| room.try_lock().ok()) {
+            Some(mut room) => f(&mut room, item),
+            None => f(&mut S::default(), item),
+        }
+    };
+    items.with_max_len(1).map(run).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tasks that run tasks of the same kind meet a room that is taken.
+    #[test]
+    fn results_are_in_order_and_rooms_are_not_shared() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let sum = |room: &mut Vec<usize>, i: usize| {
+            room.clear();
+            room.push(i);
+            let inner = spread((0..50).into_par_iter(), |room: &mut Vec<usize>, j: usize| {
+                room.clear();
+                room.extend(0..j);
+                room.len()
+            });
+            assert_eq!(*room, [i]);
+            i * inner.iter().sum::<usize>()
+        };
+        let sums = pool.install(|| spread((0..200).into_par_iter(), sum));
+        assert_eq!(sums, (0..200).map(|i| i * 1225).collect::<Vec<_>>());
+    }
+}
