@@ -162,7 +162,8 @@ impl Fused {
         let (up_b, rest) = rest.split_at_mut(m);
         let (down_w, down_b) = rest.split_at_mut(d * m);
         let mut dx = zeros(x.len());
-        let (mut normed, mut active) = (Vec::new(), Vec::new());
+        let most = slab(m).min(x.len() / d);
+        let (mut normed, mut active) = (zeros(most * d), zeros(most * m));
         let inner = Masked::new(self.drop.0, each, m);
         let examples = x.len() / d / each;
         let dropped = (self.drop.1.p > 0.0).then(|| dropped(g, examples, self.drop.1));
@@ -173,8 +174,7 @@ impl Fused {
         let slabs = slabs.zip(x.chunks(size * d).zip(g.chunks(size * d)).zip(e.chunks(size * d)));
         for (i, ((dx, h), ((x, g), e))) in slabs.enumerate() {
             let (count, first) = (x.len() / d, i * size);
-            normed.resize(count * d, T::ZERO);
-            active.resize(count * m, T::ZERO);
+            let (normed, active) = (&mut normed[..count * d], &mut active[..count * m]);
             let size = piece(count);
             let pieces = active.par_chunks_mut(size * m).zip(h.par_chunks_mut(size * m));
             let pieces = pieces.zip(dx.par_chunks_mut(size * d).zip(e.par_chunks(size * d)));
@@ -195,8 +195,8 @@ impl Fused {
                 gemm(&mut MatMut::rows(dx, count, d, d), false, T::ONE, h, up);
                 norm_rows(x, w.norm, self.eps, normed);
             });
-            let (hm, am) = (Mat::rows(h, count, m, m), Mat::rows(&active, count, m, m));
-            let (em, nm) = (Mat::rows(e, count, d, d), Mat::rows(&normed, count, d, d));
+            let (hm, am) = (Mat::rows(h, count, m, m), Mat::rows(active, count, m, m));
+            let (em, nm) = (Mat::rows(e, count, d, d), Mat::rows(normed, count, d, d));
             transposed_product(down_w, i > 0, em, am);
             transposed_product(up_w, i > 0, hm, nm);
             add_column_sums(e, down_b);
