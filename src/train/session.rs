@@ -41,7 +41,9 @@ pub fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Resul
     let threads = rayon::current_num_threads();
     let here = move || {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
-        let _pool = pool.build().map_err(|error| cannot(std::io::Error::other(error)))?;
+        let pool = pool.build().map_err(|error| cannot(std::io::Error::other(error)))?;
+        // What a thread reserves when it begins is gone before anyone asks what memory is left.
+        pool.broadcast(|_| ());
         work()
     };
     std::thread::scope(|scope| {

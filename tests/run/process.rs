@@ -7,16 +7,20 @@ use std::time::{Duration, Instant};
 
 /// Starts a run whose lines go to a file beside its folder.
 pub fn start(model: &str, steps: u32, out: &Path, more: &[&str]) -> Child {
+    command(model, steps, out, more).spawn().unwrap()
+}
+
+pub fn command(model: &str, steps: u32, out: &Path, more: &[&str]) -> Command {
     let log = std::fs::File::create(log_of(out)).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_lra"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lra"));
+    command
         .args(arguments(model, steps, out))
         .args(more)
         .env("LRA_CACHE", cache())
         .env_remove("LRA_DATA")
         .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap()
+        .stderr(log);
+    command
 }
 
 fn log_of(out: &Path) -> PathBuf {
