@@ -60,8 +60,8 @@ impl<'a, T> Mat<'a, T> {
         Self { data: &self.data[start..], cols, col: self.col * step, ..self }
     }
 
-    /// Asks for all rows at once, where their elements lie side by side: rows with gaps between
-    /// them are not foreseen, and whoever reads them in turn waits for each.
+    /// Asks for all rows at once, where their elements lie side by side: the processor does not
+    /// foresee rows with gaps between them, and who reads them in turn waits for each.
     pub(crate) fn fetch(&self) {
         #[cfg(target_arch = "x86_64")]
         if self.col == 1 {

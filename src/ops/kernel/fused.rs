@@ -159,8 +159,6 @@ impl<'a, T: Real> Head<'a, T> {
             if valid().next().is_none() {
                 continue;
             }
-            k.mat().fetch();
-            v.mat().fetch();
             self.map.project(&k, f);
             let top = self.map.stabiliser(&k, f);
             if top > stabiliser {
@@ -209,7 +207,6 @@ impl<'a, T: Real> Head<'a, T> {
         let s = turned(Mat::rows(&state.s, w, m, m), room);
         for (first, rows) in self.blocks() {
             let q = self.q.block(first, rows);
-            q.mat().fetch();
             let inverse = self.queries(&q, &state, f);
             numerator.resize(rows * w, T::ZERO);
             let out = &mut MatMut::rows(numerator, rows, w, w);
@@ -237,17 +234,15 @@ impl<'a, T: Real> Head<'a, T> {
         let s = Mat::rows(&state.s, w, m, m);
         for (first, rows) in self.blocks() {
             let q = self.q.block(first, rows);
-            q.mat().fetch();
-            o.block(first, rows).mat().fetch();
-            g_out.block(first, rows).mat().fetch();
+            let (o, g_out) = (o.block(first, rows), g_out.block(first, rows));
             let inverse = self.queries(&q, state, f);
             e.clear();
             e.resize(rows * w, T::ZERO);
             let mut t = vec![T::ZERO; rows];
             for (i, &scale) in inverse.iter().enumerate().filter(|&(i, _)| q.valid[i]) {
                 let e = &mut e[i * w..][..w];
-                add(e, scale, g_out.row(first + i));
-                t[i] = -dot(e, o.row(first + i));
+                add(e, scale, g_out.row(i));
+                t[i] = -dot(e, o.row(i));
             }
             let e = Mat::rows(e, rows, w, w);
             g.resize(rows * m, T::ZERO);
@@ -267,8 +262,6 @@ impl<'a, T: Real> Head<'a, T> {
         let by_feature = turned(ds, room);
         for (first, rows) in self.blocks() {
             let (k, v) = (self.k.block(first, rows), self.v.block(first, rows));
-            k.mat().fetch();
-            v.mat().fetch();
             self.map.project(&k, f);
             self.map.finish(&k, Stabiliser::Of(state.stabiliser), true, f);
             g.resize(rows * m, T::ZERO);

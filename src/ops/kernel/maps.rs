@@ -44,10 +44,12 @@ impl<'a, T: Real> Rows<'a, T> {
         Mat::rows(self.data, self.count, self.width, self.stride)
     }
 
-    /// `count` rows from this one on.
+    /// `count` rows from this one on, on their way to the cache.
     pub(super) fn block(&self, first: usize, count: usize) -> Self {
         let (data, valid) = (&self.data[first * self.stride..], &self.valid[first..]);
-        Self { data, valid, count, ..*self }
+        let block = Self { data, valid, count, ..*self };
+        block.mat().fetch();
+        block
     }
 
     fn square(&self, i: usize) -> T {
