@@ -6,9 +6,8 @@ use std::sync::Mutex;
 /// `f` of every item, each a task of its own, with buffers that hold what the thread's task
 /// before left there.
 ///
-/// By itself rayon hands out a quarter of the items of two threads at a time, and whoever is
-/// done first waits for the rest of the other's quarter: items here are large, and a core is
-/// seldom as fast as the one beside it for as long as they take.
+/// Rayon alone splits items among two threads into quarters, which cannot be taken from a thread
+/// that has begun one; here the most that a thread waits at the end is one item of another's.
 pub(crate) fn spread<S, I, R>(items: I, f: impl Fn(&mut S, I::Item) -> R + Sync) -> Vec<R>
 where
     S: Default + Send,
