@@ -47,7 +47,9 @@ fn every_cell_has_its_windows() {
         assert!(own.memory.live.unwrap() > 0 && own.memory.peak >= own.memory.base);
         assert!(own.memory.profile.iter().any(|share| share.flops > 0.0));
     }
-    for what in ["1.00x", "grows as", "drift", "feed-forward: backward", "GFLOP/s"] {
+    for what in
+        ["1.00x", "evaluation / training", "grows as", "drift", "feed-forward: backward", "GFLOP/s"]
+    {
         assert!(said.contains(what), "{what}: {said}");
     }
 }

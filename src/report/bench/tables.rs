@@ -75,13 +75,18 @@ pub fn models<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
     models
 }
 
-/// Steps per second and memory by length, with ratios to the Transformer's.
+/// Steps per second and memory by length, with ratios to the Transformer's; and how much faster
+/// than training scoring is, where it was measured.
 pub fn speed(rows: &[&Row]) -> Table {
     let lengths = lengths(rows);
     let batch = |n: usize| rows.iter().find(|r| r.length == n).map_or(0, |r| r.batch);
     let mut header = vec!["Model".to_owned()];
     header.extend(lengths.iter().map(|&n| format!("{n} x {}: steps/s", batch(n))));
     header.extend(lengths.iter().map(|&n| format!("{n}: peak MB")));
+    let scored = rows.iter().any(|row| evaluation(row).is_some());
+    if scored {
+        header.extend(lengths.iter().map(|&n| format!("{n}: evaluation / training")));
+    }
     let mut table = Table::new(header);
     let rate = |side: &Side| {
         let (rate, spread) = side.rate();
@@ -95,9 +100,19 @@ pub fn speed(rows: &[&Row]) -> Table {
         let mut cells = vec![model.to_owned()];
         cells.extend(lengths.iter().map(|&n| beside(rows, model, n, &rate)));
         cells.extend(lengths.iter().map(|&n| beside(rows, model, n, &memory)));
+        if scored {
+            cells.extend(lengths.iter().map(|&n| {
+                let row = rows.iter().find(|row| row.model == model && row.length == n);
+                row.and_then(|row| evaluation(row)).map_or("-".to_owned(), |r| format!("{r:.2}x"))
+            }));
+        }
         table.push(cells);
     }
     table
+}
+
+fn evaluation(row: &Row) -> Option<f64> {
+    row.own.as_ref().and_then(Side::evaluation)
 }
 
 /// A model's figure at a length and its ratio to the Transformer's, or why there is none.
@@ -127,7 +142,6 @@ fn peers(results: &Results) -> String {
         "torch compile",
         "Speed ratio (min to max)",
         "Memory ratio",
-        "Evaluation / training",
         "Torch attention",
     ];
     let mut table = Table::new(header.map(str::to_owned).to_vec());
@@ -151,10 +165,6 @@ fn peers(results: &Results) -> String {
             rate("torch compile"),
             ratio.map_or("-".to_owned(), |r| format!("{r:.2} ({low:.2} to {high:.2})")),
             row.memory_ratio().map_or("-".to_owned(), |r| format!("{r:.2}")),
-            row.own
-                .as_ref()
-                .and_then(Side::evaluation)
-                .map_or("-".to_owned(), |r| format!("{r:.2}")),
             row.peers.iter().find_map(|p| p.attention.clone()).unwrap_or_default(),
         ]);
     }
