@@ -2,7 +2,7 @@
 
 use super::lra;
 use lra::attention::Registry;
-use lra::bench::{Cell, Results};
+use lra::bench::{Cell, Results, Side};
 use lra::config::{Card, resolve};
 use lra::report::bench::tables;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn every_cell_has_its_windows() {
     let out = folder.path().join("deep/results.json");
     let run = bench(&out, &["--models", "transformer,linear", "--evaluate", "--profile"]).success();
     let said = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
-    let results = Results::load(&out).unwrap();
+    let mut results = Results::load(&out).unwrap();
     assert_eq!(
         said.trim(),
         format!("{}\n\nresults: {}", tables(&results).trim_end(), out.display()).trim()
@@ -47,11 +47,33 @@ fn every_cell_has_its_windows() {
         assert!(own.memory.live.unwrap() > 0 && own.memory.peak >= own.memory.base);
         assert!(own.memory.profile.iter().any(|share| share.flops > 0.0));
     }
-    for what in
-        ["1.00x", "evaluation / training", "grows as", "drift", "feed-forward: backward", "GFLOP/s"]
-    {
+    for what in ["1.00x", "grows as", "drift", "feed-forward: backward", "GFLOP/s"] {
         assert!(said.contains(what), "{what}: {said}");
     }
+    // The last columns of the first table: how much faster scoring is, at each length.
+    for model in ["transformer", "linear"] {
+        let cells = cells(&said, model);
+        let mut rows: Vec<_> = results.rows.iter().filter(|row| !row.repeated).collect();
+        rows.retain(|row| row.model == model);
+        rows.sort_by_key(|row| row.length);
+        let evaluation = |side: &Side| format!("{:.2}x", side.evaluation().unwrap());
+        let expected: Vec<String> =
+            rows.iter().map(|row| evaluation(row.own.as_ref().unwrap())).collect();
+        assert_eq!(cells[cells.len() - 2..], expected);
+        assert!(cells[1..5].iter().all(|cell| cell.ends_with("x)")), "{cells:?}");
+    }
+    // Steps of other batches have no ratio.
+    results.rows.iter_mut().filter(|row| row.model == "linear").for_each(|row| row.batch = 4);
+    let said = tables(&results);
+    assert!(said.contains("128 x 2: steps/s"), "{said}");
+    let cells = cells(&said, "linear");
+    assert!(cells[1..5].iter().all(|cell| cell.ends_with("(batch 4)")), "{cells:?}");
+}
+
+/// A model's line of the first table.
+fn cells(said: &str, model: &str) -> Vec<String> {
+    let line = said.lines().find(|line| line.starts_with(&format!("| {model} "))).unwrap();
+    line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
 }
 
 /// A peer that speaks the protocol with figures of its own: twice as fast as nothing is.

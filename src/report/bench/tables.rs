@@ -75,11 +75,11 @@ pub fn models<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
     models
 }
 
-/// Steps per second and memory by length, with ratios to the Transformer's; and how much faster
-/// than training scoring is, where it was measured.
+/// Steps per second and memory by length, with ratios to the Transformer's, or the batch where it
+/// is not the heading's; and how much faster than training scoring is, where it was measured.
 pub fn speed(rows: &[&Row]) -> Table {
     let lengths = lengths(rows);
-    let batch = |n: usize| rows.iter().find(|r| r.length == n).map_or(0, |r| r.batch);
+    let batch = |n: usize| usual(rows, n).map_or(0, |row| row.batch);
     let mut header = vec!["Model".to_owned()];
     header.extend(lengths.iter().map(|&n| format!("{n} x {}: steps/s", batch(n))));
     header.extend(lengths.iter().map(|&n| format!("{n}: peak MB")));
@@ -102,8 +102,8 @@ pub fn speed(rows: &[&Row]) -> Table {
         cells.extend(lengths.iter().map(|&n| beside(rows, model, n, &memory)));
         if scored {
             cells.extend(lengths.iter().map(|&n| {
-                let row = rows.iter().find(|row| row.model == model && row.length == n);
-                row.and_then(|row| evaluation(row)).map_or("-".to_owned(), |r| format!("{r:.2}x"))
+                let ratio = find(rows, model, n).and_then(evaluation);
+                ratio.map_or("-".to_owned(), |r| format!("{r:.2}x"))
             }));
         }
         table.push(cells);
@@ -115,21 +115,33 @@ fn evaluation(row: &Row) -> Option<f64> {
     row.own.as_ref().and_then(Side::evaluation)
 }
 
-/// A model's figure at a length and its ratio to the Transformer's, or why there is none.
+fn find<'a>(rows: &[&'a Row], model: &str, length: usize) -> Option<&'a Row> {
+    rows.iter().copied().find(|row| row.model == model && row.length == length)
+}
+
+/// The row whose batch the heading of a length names: a task's card may give each model its own.
+fn usual<'a>(rows: &[&'a Row], length: usize) -> Option<&'a Row> {
+    let first = || rows.iter().copied().find(|row| row.length == length);
+    find(rows, TRANSFORMER, length).or_else(first)
+}
+
+/// A model's figure at a length and its ratio to the Transformer's, which is one of steps of the
+/// same batch; or why there is no figure.
 fn beside(
     rows: &[&Row],
     model: &str,
     length: usize,
     figure: &dyn Fn(&Side) -> (f64, String),
 ) -> String {
-    let find = |model: &str| rows.iter().find(|row| row.model == model && row.length == length);
-    let own = |row: &&Row| row.own.as_ref().map(figure);
-    let base = find(TRANSFORMER).and_then(own);
-    match (find(model), find(model).and_then(own), base) {
-        (None, ..) => "-".to_owned(),
-        (Some(row), None, _) => lost(row).unwrap_or("-").to_owned(),
-        (_, Some((value, text)), Some((base, _))) => format!("{text} ({:.2}x)", value / base),
-        (_, Some((_, text)), None) => text,
+    let Some(row) = find(rows, model, length) else { return "-".to_owned() };
+    let own = |row: &Row| row.own.as_ref().map(figure);
+    let Some((value, text)) = own(row) else { return lost(row).unwrap_or("-").to_owned() };
+    if usual(rows, length).is_some_and(|usual| usual.batch != row.batch) {
+        return format!("{text} (batch {})", row.batch);
+    }
+    match find(rows, TRANSFORMER, length).and_then(own) {
+        Some((base, _)) => format!("{text} ({:.2}x)", value / base),
+        None => text,
     }
 }
 
