@@ -30,23 +30,39 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::time::Duration;
 
-    /// Tasks that run tasks of the same kind meet a room that is taken.
+    /// A thread that waits for tasks of its task runs another meanwhile, and finds its room taken.
     #[test]
     fn results_are_in_order_and_rooms_are_not_shared() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        let taken = AtomicUsize::new(0);
+        let running: [AtomicUsize; 4] = Default::default();
         let sum = |room: &mut Vec<usize>, i: usize| {
+            let here = &running[rayon::current_thread_index().unwrap()];
+            taken.fetch_add(here.fetch_add(1, Relaxed).min(1), Relaxed);
             room.clear();
             room.push(i);
-            let inner = spread((0..50).into_par_iter(), |room: &mut Vec<usize>, j: usize| {
+            let inner = spread((0..4).into_par_iter(), |room: &mut Vec<usize>, j: usize| {
+                // Long enough for idle threads to take tasks of this one.
+                std::thread::sleep(Duration::from_micros(20));
                 room.clear();
                 room.extend(0..j);
                 room.len()
             });
             assert_eq!(*room, [i]);
+            here.fetch_sub(1, Relaxed);
             i * inner.iter().sum::<usize>()
         };
-        let sums = pool.install(|| spread((0..200).into_par_iter(), sum));
-        assert_eq!(sums, (0..200).map(|i| i * 1225).collect::<Vec<_>>());
+        // Which thread takes what is chance: rounds until it happened.
+        for _ in 0..1000 {
+            let sums = pool.install(|| spread((0..12).into_par_iter(), sum));
+            assert_eq!(sums, (0..12).map(|i| i * 6).collect::<Vec<_>>());
+            if taken.load(Relaxed) > 0 {
+                return;
+            }
+        }
+        panic!("no thread began a task inside a task");
     }
 }
