@@ -1,5 +1,6 @@
 //! Tells the program the git hash of its source, for its records. Without git, or outside
-//! of a checkout (a release tarball, a vendored copy), it goes without; it never fails.
+//! of a checkout (a release tarball, a vendored copy), it goes without; that never fails.
+//! With the feature `cuda` it compiles the kernels, for which nvcc is needed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,9 +12,14 @@ fn main() {
     for source in SOURCES {
         watch(Path::new(source));
     }
-    let Some(root) = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from) else { return };
-    if let Some(hash) = hash(&root) {
+    if let Some(root) = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from)
+        && let Some(hash) = hash(&root)
+    {
         println!("cargo:rustc-env=LRA_GIT={hash}");
+    }
+    #[cfg(feature = "cuda")]
+    if let Err(error) = kernels() {
+        println!("cargo:error=CUDA kernels: {error}");
     }
 }
 
@@ -54,4 +60,35 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let run = command.arg("--no-optional-locks").args(arguments).current_dir(root).output().ok()?;
     run.status.success().then_some(())?;
     Some(String::from_utf8(run.stdout).ok()?.trim().to_owned())
+}
+
+/// Compiles the CUDA kernels for the GPU that is here, or for `CUDA_COMPUTE_CAP`.
+#[cfg(feature = "cuda")]
+fn kernels() -> Result<(), String> {
+    let folder = Path::new("src/ops/cuda/kernels");
+    watch(folder);
+    println!("cargo:rerun-if-env-changed=CUDA_COMPUTE_CAP");
+    let said = |error: cudaforge::Error| error.to_string();
+    let architecture = cudaforge::detect_compute_cap().map_err(said)?.base();
+    let nvcc = cudaforge::CudaToolkit::detect().map_err(said)?.nvcc_path;
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    let mut running = Vec::new();
+    for name in ["attention", "rows", "optimiser"] {
+        let mut command = Command::new(&nvcc);
+        command.args(["-std=c++17", "-O3", "-fatbin"]);
+        command.arg(format!(
+            "-gencode=arch=compute_{architecture},code=[sm_{architecture},compute_{architecture}]"
+        ));
+        command.arg(folder.join(format!("{name}.cu")));
+        command.arg("-o").arg(out.join(format!("{name}.fatbin")));
+        let child = command.spawn().map_err(|error| format!("{}: {error}", nvcc.display()))?;
+        running.push((name, child));
+    }
+    for (name, mut child) in running {
+        let status = child.wait().map_err(|error| format!("nvcc: {error}"))?;
+        if !status.success() {
+            return Err(format!("nvcc could not compile {name}.cu ({status})"));
+        }
+    }
+    Ok(())
 }

@@ -31,6 +31,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod device;
 pub mod error;
 pub mod layers;
 pub mod measure;

@@ -157,7 +157,9 @@ impl Longformer {
         let (w, rows) = (self.heads.head_width, h * global);
         let q = query.forward(&x.narrow(1, 0, global)?.contiguous()?)?;
         let q = q.reshape((b * global, h, w))?.transpose(0, 1)?.contiguous()?;
-        let q = q.matmul(&key.weight().reshape((h, w, d))?)?.reshape((h, b, global, d))?;
+        let q = q
+            .matmul(&key.weight().to_dtype(x.dtype())?.reshape((h, w, d))?)?
+            .reshape((h, b, global, d))?;
         let q = q.transpose(0, 1)?.contiguous()?.reshape((b, rows, d))?;
         let real = |i: usize| (0..h).flat_map(move |_| cx.mask.row(i)[..global].to_vec());
         let how = Attend {
@@ -168,7 +170,12 @@ impl Longformer {
         };
         let mixed = attention(&q, x, x, &how)?.reshape((b, h, global, d))?;
         let mixed = mixed.transpose(0, 1)?.contiguous()?.reshape((h, b * global, d))?;
-        let values = value.weight().reshape((h, w, d))?.transpose(1, 2)?.contiguous()?;
+        let values = value
+            .weight()
+            .to_dtype(x.dtype())?
+            .reshape((h, w, d))?
+            .transpose(1, 2)?
+            .contiguous()?;
         let o = mixed.matmul(&values)?.reshape((h, b, global, w))?;
         o.permute((1, 2, 0, 3))?.contiguous()?.reshape((b, global, h * w))
     }

@@ -96,12 +96,13 @@ impl Sinkhorn {
         };
         let tokens: Vec<f64> = (0..b).flat_map(tokens).collect();
         let tokens = Tensor::from_vec(tokens, (b, nb, 1), &Device::Cpu)?;
-        let tokens = tokens.to_dtype(x.dtype())?.to_device(x.device())?;
+        let exact = self.sort.weight().dtype();
+        let tokens = tokens.to_dtype(exact)?.to_device(x.device())?;
         let own = (0..n * nb).map(|at| f32::from(u8::from(at / nb / size == at % nb))).collect();
         let own = Tensor::from_vec::<_, f32>(own, (n, nb), &Device::Cpu)?;
         let sums = mix(x, &own.to_dtype(x.dtype())?.to_device(x.device())?, &cx.mask)?;
-        let mean = sums.broadcast_div(&tokens.maximum(1.0)?)?;
-        let (h, kind) = (self.heads.heads, (x.dtype(), x.device()));
+        let mean = sums.to_dtype(exact)?.broadcast_div(&tokens.maximum(1.0)?)?;
+        let (h, kind) = (self.heads.heads, (exact, x.device()));
         let logits = self.sort.forward(&mean)?.reshape((b, nb, h, self.most))?;
         let mut logits = logits.narrow(3, 0, nb)?.transpose(1, 2)?.contiguous()?;
         if cx.train && self.options.gumbel {

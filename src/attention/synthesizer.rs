@@ -173,7 +173,9 @@ impl Logits {
     /// [b or 1, heads, n, n].
     fn of(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let (b, n, _) = x.dims3()?;
-        let each = |x: &Tensor, w: &Tensor| x.reshape((b, 1, n, ()))?.broadcast_matmul(w);
+        let each = |x: &Tensor, w: &Tensor| {
+            x.to_dtype(w.dtype())?.reshape((b, 1, n, ()))?.broadcast_matmul(w)
+        };
         match self {
             Self::Random(logits) => logits.narrow(1, 0, n)?.narrow(2, 0, n)?.unsqueeze(0),
             Self::FactorisedRandom(rows, columns) => {
@@ -227,7 +229,7 @@ impl Attention for Synthesizer {
         let o = if self.dot {
             let (mut q, k, v) = projections.split(x)?;
             if let Some(weight) = &self.dot_weight {
-                q = q.broadcast_mul(&candle_nn::ops::sigmoid(weight)?)?;
+                q = q.broadcast_mul(&candle_nn::ops::sigmoid(weight)?.to_dtype(q.dtype())?)?;
             }
             attention_with(Some((&q, &k)), &v, terms, &how)?
         } else {

@@ -110,7 +110,7 @@ impl TransformerXl {
     /// What the distances add to the scores of queries with u: for each head `W_r R` and its
     /// product with `v - u`, [1, distances, heads * (d_k + 1)].
     fn positions(&self, like: &Tensor) -> candle_core::Result<Tensor> {
-        let kind = (like.dtype(), like.device());
+        let kind = (self.relative.weight().dtype(), like.device());
         let table = signed_sinusoid(self.distances(), self.segment - 1, self.width, kind)?;
         let (h, w) = (self.heads.heads, self.heads.head_width);
         let r = self.relative.forward(&table)?.reshape(((), h, w))?;

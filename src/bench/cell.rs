@@ -11,6 +11,7 @@ use super::product::Product;
 use crate::attention::Variant;
 use crate::config::{RunConfig, Sizes};
 use crate::data::Batch;
+use crate::device;
 use crate::error::{Error, Result};
 use crate::measure;
 use crate::models::Classifier;
@@ -111,6 +112,7 @@ pub fn batch(config: &RunConfig, sizes: Sizes, tokens: usize) -> Result<Batch> {
 /// The cell's model at work.
 struct Trial<'a> {
     cell: &'a Cell,
+    device: &'a Device,
     model: Classifier,
     optimiser: AdamW,
     batch: Batch,
@@ -120,7 +122,7 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// One step; its loss.
     fn train(&mut self) -> Result<f64> {
-        let Self { cell, model, optimiser, batch, step: at } = self;
+        let Self { cell, model, optimiser, batch, step: at, .. } = self;
         let done = step(model, optimiser, batch, &cell.config, *at, &|| false)?;
         *at += 1;
         Ok(done.map_or(f64::NAN, |done| done.loss))
@@ -131,7 +133,7 @@ impl Trial<'_> {
     }
 
     fn counted(&mut self, steps: u64, bare: Option<u64>) -> Result<Counted> {
-        measure::reset_peaks();
+        measure::reset_peaks(self.device);
         let before = measure::allocations();
         let mut loss = f64::NAN;
         for _ in 0..steps {
@@ -164,16 +166,19 @@ pub fn serve(
     mut answers: impl Write,
 ) -> Result<()> {
     cell.config.check()?;
-    check_memory(&cell.config, variant, cell.sizes)?;
+    let device = device::open(&cell.config.run.device)?;
+    if device.is_cpu() {
+        check_memory(&cell.config, variant, cell.sizes)?;
+    }
     let (base, bare) = (measure::resident().unwrap_or(0), measure::live());
-    let (model, weights) = build(&cell.config, variant, cell.sizes, &Device::Cpu)?;
+    let (model, weights) = build(&cell.config, variant, cell.sizes, &device)?;
     let optimiser = AdamW::new(weights.vars())?;
     let batch = batch(&cell.config, cell.sizes, cell.config.model.length)?;
-    let mut trial = Trial { cell, model, optimiser, batch, step: 0 };
+    let mut trial = Trial { cell, device: &device, model, optimiser, batch, step: 0 };
     for _ in 0..WARM_UP {
         trial.train()?;
     }
-    measure::reset_peaks();
+    measure::reset_peaks(&device);
     profile::start(cell.profile);
     let parameters = weights.count() as u64;
     let ready = Ready { ready: true, parameters, torch: None, mode: None, attention: None };
@@ -202,9 +207,11 @@ pub fn serve(
             }
         }
     }
+    // Of a GPU's pool nothing was in use before.
+    let pool = measure::peak_pool(&device);
     let memory = Memory {
-        peak: measure::peak_resident().unwrap_or(0),
-        base,
+        peak: pool.or_else(measure::peak_resident).unwrap_or(0),
+        base: if pool.is_some() { 0 } else { base },
         live: measure::peak_live(),
         profile: profile::finish(),
     };

@@ -4,6 +4,7 @@ use super::{estimate, out, start_threads};
 use crate::attention::Registry;
 use crate::config::{Card, Dtype, Request, RunConfig, resolve};
 use crate::data::places;
+use crate::device;
 use crate::error::{Error, Result};
 use crate::measure::Stop;
 use crate::printable;
@@ -67,6 +68,8 @@ pub struct RunArgs {
 enum DtypeArg {
     F32,
     F64,
+    /// Layers in bf16, weights, sums and the optimiser in f32; on a GPU
+    Bf16,
 }
 
 pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<()> {
@@ -75,7 +78,7 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
     let variant = registry.get(&args.model)?;
     let card = Card::of(task)?;
     start_threads(args.threads)?;
-    let device = open_device(&args.device)?;
+    let device = device::open(&args.device)?;
     let place = match &device {
         Device::Cpu => "cpu".to_string(),
         _ => args.device.replace("auto", "cuda:0"),
@@ -83,6 +86,11 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
     let dtype = match args.dtype {
         DtypeArg::F32 => Dtype::F32,
         DtypeArg::F64 => Dtype::F64,
+        DtypeArg::Bf16 if device.is_cpu() => {
+            let message = "--dtype bf16: on a GPU alone; give --device cuda:0, or --dtype f32";
+            return Err(Error::usage(message));
+        }
+        DtypeArg::Bf16 => Dtype::Bf16,
     };
     let usual = if device.is_cpu() { "quick" } else { "lra" };
     let mut request = Request {
@@ -163,32 +171,6 @@ fn folder_of(config: &RunConfig) -> PathBuf {
     PathBuf::from("results/runs").join(name)
 }
 
-/// The device of `--device`.
-fn open_device(name: &str) -> Result<Device> {
-    let cuda = |index: usize| {
-        if !cfg!(feature = "cuda") {
-            return Err(Error::usage(format!(
-                "--device {name}: this binary was built without CUDA; build it with \
-                 `cargo build --release --features cuda`"
-            )));
-        }
-        Device::new_cuda(index).map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.lines().next().unwrap_or_default().to_string();
-            Error::usage(format!(
-                "--device {name}: no such GPU can be used here ({reason}); see what `nvidia-smi` \
-                 lists, or give --device cpu"
-            ))
-        })
-    };
-    match name.strip_prefix("cuda:").map(str::parse::<usize>) {
-        _ if name == "cpu" => Ok(Device::Cpu),
-        _ if name == "auto" => Ok(cuda(0).unwrap_or(Device::Cpu)),
-        Some(Ok(index)) => cuda(index),
-        _ => Err(Error::usage(format!("--device {name}: expected cpu, cuda:N or auto"))),
-    }
-}
-
 /// What a person wants to know first.
 pub(super) fn summary(record: &Record) -> String {
     let mut parts = Vec::new();
@@ -207,7 +189,7 @@ pub(super) fn summary(record: &Record) -> String {
             speed.steps_per_second, speed.steps_per_second_mad, speed.examples_per_second
         ));
     }
-    if let Some(peak) = record.memory.peak_live {
+    if let Some(peak) = record.memory.peak_pool_used.or(record.memory.peak_live) {
         parts.push(format!("peak memory {:.0} MB", peak as f64 / 1e6));
     }
     parts.push(format!("{} parameters", record.parameters));

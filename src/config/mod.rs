@@ -50,13 +50,22 @@ pub struct RunSection {
 pub enum Dtype {
     F32,
     F64,
+    /// Layers in bf16, with weights, their gradients and moments in f32.
+    Bf16,
 }
 
 impl Dtype {
+    /// Of weights, their gradients and moments.
+    pub fn of_weights(self) -> candle_core::DType {
+        if self == Self::Bf16 { candle_core::DType::F32 } else { self.candle() }
+    }
+
+    /// Of what goes from layer to layer.
     pub fn candle(self) -> candle_core::DType {
         match self {
             Self::F32 => candle_core::DType::F32,
             Self::F64 => candle_core::DType::F64,
+            Self::Bf16 => candle_core::DType::BF16,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The machine and the binary, as every record names them.
 
-use super::{date, memory};
+use super::{date, gpu, memory};
 use crate::records::Environment;
 use candle_core::{DType, Device, DeviceLocation};
 use std::fs;
@@ -8,8 +8,12 @@ use std::fs;
 /// The git hash of the source this binary was built from, `-dirty` when that had changes.
 const GIT: Option<&str> = option_env!("LRA_GIT");
 
-/// What is known when a run starts. The fields of a GPU are left for its driver to fill.
+/// Whether f32 products on a GPU are rounded to TF32: Candle's switch is left off.
+const TF32: bool = false;
+
+/// What is known when a run starts.
 pub fn observe(device: &Device, dtype: DType, threads: usize) -> Environment {
+    let gpu = gpu(device);
     Environment {
         lra: version(),
         git: GIT.map(str::to_owned),
@@ -28,6 +32,9 @@ pub fn observe(device: &Device, dtype: DType, threads: usize) -> Environment {
             DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
             DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
         },
+        tf32: gpu.as_ref().map(|_| TF32),
+        gpu_driver: gpu.as_ref().map(|gpu| gpu.driver.clone()),
+        gpu: gpu.map(|gpu| gpu.name),
         dtype: dtype.as_str().to_owned(),
         started: date::now(),
         ..Environment::default()

@@ -1,5 +1,6 @@
 //! What the kernel says about memory (Linux; `None` elsewhere).
 
+use candle_core::Device;
 use rustix::process::{Resource, getrlimit};
 use std::path::{Path, PathBuf};
 
@@ -59,7 +60,8 @@ fn free_address_space() -> Option<u64> {
 }
 
 /// Starts every high-water mark anew.
-pub fn reset_peaks() {
+pub fn reset_peaks(device: &Device) {
+    super::reset_peak_pool(device);
     super::reset_peak_live();
     reset_peak_resident();
 }

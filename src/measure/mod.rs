@@ -2,11 +2,13 @@
 //!
 //! Speed is taken in windows after a warm-up, with evaluation, checkpoints and waiting for
 //! data left out ([`Timer`]). Memory has two meters on a CPU: live heap bytes, exact and
-//! repeatable ([`Counting`]), and what the kernel saw resident ([`peak_resident`]).
+//! repeatable ([`Counting`]), and what the kernel saw resident ([`peak_resident`]); on a GPU a
+//! third, the pool that tensors come from ([`peak_pool`]).
 
 mod alloc;
 mod date;
 mod environment;
+mod gpu;
 mod memory;
 mod signals;
 mod speed;
@@ -17,6 +19,7 @@ pub use alloc::{
 };
 pub use date::now;
 pub use environment::{cpu_kind, finish, observe, version};
+pub use gpu::{Gpu, free_gpu_memory, gpu, keep_freed_gpu_memory, peak_pool, reset_peak_pool};
 pub use memory::{
     free_memory, peak_resident, reset_peak_resident, reset_peaks, resident, total_memory,
 };

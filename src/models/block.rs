@@ -10,7 +10,7 @@ use crate::config::ModelSection;
 use crate::error::Result;
 use crate::layers::{Context, FeedForward, LayerNorm};
 use crate::ops::{add_dropout, dropout, feed_forward};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 
 /// Values of half a layer: kept for its backward pass, and held for a moment in it.
@@ -30,6 +30,8 @@ pub(super) struct Block {
     heads: usize,
     /// Pieces of the sequence that the feed-forward layer takes one after the other.
     chunks: usize,
+    /// Of what is between input and output, which have the type of the residual stream.
+    dtype: DType,
 }
 
 impl Block {
@@ -37,7 +39,7 @@ impl Block {
         model: &ModelSection,
         build: impl Fn(&Build) -> Result<Box<dyn Attention>>,
         at: &Build,
-        vb: VarBuilder,
+        (vb, dtype): (VarBuilder, DType),
     ) -> Result<Self> {
         let (d, hidden) = (model.width, model.feed_forward);
         Ok(Self {
@@ -49,6 +51,7 @@ impl Block {
             hidden,
             heads: model.heads,
             chunks: model.feed_forward_chunks,
+            dtype,
         })
     }
 
@@ -69,13 +72,16 @@ impl Block {
         cx: &Context,
         residual: bool,
     ) -> candle_core::Result<Tensor> {
+        let stream = x.dtype();
+        let x = &x.to_dtype(self.dtype)?;
         let drop = cx.dropout("attention", self.dropout);
         if let Some(mixing) = self.attention.mixing(cx) {
             let (projections, mixing) = mixing?;
-            return projections.layer(x, mixing, &self.norm1, drop, residual);
+            return projections.layer(x, mixing, &self.norm1, drop, residual)?.to_dtype(stream);
         }
         let mixed = self.attention.forward(&self.norm1.forward(x)?, cx)?;
-        if residual { add_dropout(x, &mixed, drop) } else { dropout(&mixed, drop) }
+        let y = if residual { add_dropout(x, &mixed, drop) } else { dropout(&mixed, drop) };
+        y?.to_dtype(stream)
     }
 
     /// The feed-forward layer, with or without its residual.
@@ -87,7 +93,9 @@ impl Block {
     ) -> candle_core::Result<Tensor> {
         let feed = |x: &Tensor, cx: &Context| {
             let drop = |purpose| cx.dropout(purpose, self.dropout);
-            self.feed_forward.forward(x, (drop("hidden"), drop("feed_forward")), residual)
+            let (stream, x) = (x.dtype(), x.to_dtype(self.dtype)?);
+            let drops = (drop("hidden"), drop("feed_forward"));
+            self.feed_forward.forward(&x, drops, residual)?.to_dtype(stream)
         };
         let n = x.dim(1)?;
         let size = n.div_ceil(self.chunks);

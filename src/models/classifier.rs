@@ -32,7 +32,11 @@ impl Classifier {
         (dtype, device): (DType, &Device),
     ) -> Result<Self> {
         check(section, sizes)?;
-        let vb = weights.builder(dtype, device);
+        // Half the precision is enough for layers, not for sums of many small updates.
+        let exact = if dtype == DType::BF16 { DType::F32 } else { dtype };
+        // What reversible layers subtract again must be what they added.
+        let stream = if section.reversible { exact } else { dtype };
+        let vb = weights.builder(exact, device);
         let front = (variant.front)(options)?;
         let cls = usize::from(section.pooling == Pooling::Cls);
         let block = |layer| {
@@ -48,10 +52,15 @@ impl Classifier {
                 shared: vb.pp("shared"),
                 options,
             };
-            Block::new(section, variant.build, &at, vb.pp(format!("layers.{layer}")))
+            Block::new(section, variant.build, &at, (vb.pp(format!("layers.{layer}")), dtype))
         };
         Ok(Self {
-            embedding: Embedding::new(section, sizes.vocabulary, front, vb.pp("embedding"))?,
+            embedding: Embedding::new(
+                section,
+                sizes.vocabulary,
+                (front, stream),
+                vb.pp("embedding"),
+            )?,
             blocks: (0..section.layers).map(block).collect::<Result<_>>()?,
             head: Head::new(section, sizes, vb.clone())?,
             section: section.clone(),

@@ -6,7 +6,7 @@ use crate::config::{ModelSection, Pooling, Positions};
 use crate::error::{Error, Result};
 use crate::layers::Context;
 use crate::ops::{Ids, dropout, embed, sinusoid, sinusoid_2d};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use candle_nn::{Init, VarBuilder};
 
 pub(super) struct Embedding {
@@ -16,6 +16,8 @@ pub(super) struct Embedding {
     /// The attention's rows, behind CLS: [rows, width], without positions.
     front: Option<Tensor>,
     dropout: f64,
+    /// Of the layers behind it.
+    dtype: DType,
 }
 
 impl Embedding {
@@ -23,7 +25,7 @@ impl Embedding {
     pub(super) fn new(
         model: &ModelSection,
         vocabulary: usize,
-        front: usize,
+        (front, dtype): (usize, DType),
         vb: VarBuilder,
     ) -> Result<Self> {
         let d = model.width;
@@ -49,7 +51,7 @@ impl Embedding {
             Positions::None => Tensor::zeros((n, d), vb.dtype(), vb.device())?,
         };
         let tokens = vb.get_with_hints((vocabulary, d), "tokens", normal(1.0))?;
-        Ok(Self { tokens, positions, cls, front, dropout: model.dropout })
+        Ok(Self { tokens, positions, cls, front, dropout: model.dropout, dtype })
     }
 
     /// Rows in front of the tokens.
@@ -79,6 +81,7 @@ impl Embedding {
                 _ => Tensor::cat(&[x.narrow(1, 0, cls)?, front, tokens], 1)?,
             };
         }
+        let x = x.to_dtype(self.dtype)?;
         Ok((dropout(&x, cx.dropout("embedding", self.dropout))?, cx))
     }
 }

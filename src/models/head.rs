@@ -58,6 +58,8 @@ impl Head {
                 share.unsqueeze(1)?.matmul(&x)?.squeeze(1)?
             }
         };
+        // As the weights are: what is pooled is small.
+        let pooled = pooled.to_dtype(self.hidden.weight().dtype())?;
         let joined = match self.pair {
             None => pooled,
             Some(pair) => join(&pooled, pair)?,

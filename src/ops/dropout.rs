@@ -62,11 +62,19 @@ pub fn dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {
     if drop.p == 0.0 {
         return Ok(x.clone());
     }
+    #[cfg(feature = "cuda")]
+    if super::cuda::serves(x) {
+        return super::cuda::add_dropout(None, x, drop);
+    }
     if fused(x) { x.contiguous()?.apply_op1(Drop(drop)) } else { drop.reference(x) }
 }
 
 /// `x + dropout(y)`: the residual sum.
 pub fn add_dropout(x: &Tensor, y: &Tensor, drop: Dropout) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if super::cuda::serves(x) {
+        return super::cuda::add_dropout(Some(x), y, drop);
+    }
     if fused(x) {
         x.contiguous()?.apply_op2(&y.contiguous()?, Residual(drop))
     } else {

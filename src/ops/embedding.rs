@@ -23,6 +23,10 @@ pub fn embed(
     cls: Option<&Tensor>,
 ) -> Result<Tensor> {
     check(ids, table, positions, cls)?;
+    #[cfg(feature = "cuda")]
+    if super::cuda::serves(table) && super::cuda::embeds(table) {
+        return super::cuda::embed(ids, table, positions, cls);
+    }
     if !fused(table) {
         return reference(ids, table, positions, cls);
     }

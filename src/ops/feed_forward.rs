@@ -41,6 +41,10 @@ pub fn feed_forward(x: &Tensor, how: &FeedForward) -> Result<Tensor> {
     if last != d || how.down.0.dims() != [d, m] || x.elem_count() == 0 {
         bail!("feed_forward: x {:?}, up [{m}, {d}], down {:?}", x.shape(), how.down.0.shape());
     }
+    #[cfg(feature = "cuda")]
+    if super::cuda::serves(x) {
+        return super::cuda::feed_forward(x, how);
+    }
     if !fused(x) {
         return reference(x, how);
     }

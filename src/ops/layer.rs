@@ -55,6 +55,12 @@ pub fn attention_layer(x: &Tensor, how: &Layer) -> Result<Tensor> {
         let (into, out) = (how.into[0].shape(), how.out.shape());
         bail!("attention_layer: x {:?}, into {into:?}, out {out:?}, {heads} heads", x.shape());
     }
+    #[cfg(feature = "cuda")]
+    if let Mixing::Softmax(attend) = &how.mixing
+        && super::cuda::attends(x, [a / heads; 2])
+    {
+        return super::cuda::attention_layer(x, how, attend);
+    }
     if !fused(x) {
         return reference(x, how);
     }

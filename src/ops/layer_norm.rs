@@ -15,6 +15,10 @@ const BLOCK: usize = 256;
 
 /// `x` [.., d], `weight` [d], `bias` [d] -> [.., d].
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if super::cuda::serves(x) {
+        return super::cuda::layer_norm(x, weight, bias, eps);
+    }
     if !fused(x) {
         return reference(x, weight, bias, eps);
     }

@@ -12,6 +12,10 @@ use rayon::prelude::*;
 
 /// `x` [.., i], `weight` [o, i], `bias` [o] -> [.., o].
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if super::cuda::serves(x) {
+        return super::cuda::linear(x, weight, bias);
+    }
     if !fused(x) {
         return reference(x, weight, bias);
     }

@@ -1,7 +1,7 @@
 //! Which positions of a batch hold tokens and which are padding.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Validity of positions, [batch, n]. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,17 @@ pub struct Mask {
     /// Every example's valid positions come first, without gaps.
     prefix: bool,
     n: usize,
+    resident: Resident,
+}
+
+/// The mask on the device that first asked for it; no part of its value.
+#[derive(Debug, Clone, Default)]
+struct Resident(Arc<OnceLock<Tensor>>);
+
+impl PartialEq for Resident {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Mask {
@@ -23,7 +34,7 @@ impl Mask {
         let ends: Arc<[usize]> = valid.chunks_exact(n).map(end).collect();
         let prefix =
             valid.chunks_exact(n).zip(&*ends).all(|(row, &end)| row[..end].iter().all(|&v| v));
-        Ok(Self { valid: valid.into(), ends, prefix, n })
+        Ok(Self { valid: valid.into(), ends, prefix, n, resident: Resident::default() })
     }
 
     /// Right-padded sequences of these lengths.
@@ -78,7 +89,24 @@ impl Mask {
 
     /// 1 where valid, 0 where padding: [batch, n].
     pub fn tensor(&self, dtype: DType, device: &Device) -> Result<Tensor> {
+        if !device.is_cpu() {
+            return self.bytes(device)?.to_dtype(dtype);
+        }
         let ones: Vec<f32> = self.valid.iter().map(|&v| f32::from(v)).collect();
         Tensor::from_vec(ones, (self.batch(), self.n), device)?.to_dtype(dtype)
+    }
+
+    /// The same as bytes, which a device is sent once.
+    pub(crate) fn bytes(&self, device: &Device) -> Result<Tensor> {
+        if let Some(tensor) = self.resident.0.get()
+            && tensor.device().same_device(device)
+        {
+            return Ok(tensor.clone());
+        }
+        let ones: Vec<u8> = self.valid.iter().map(|&v| u8::from(v)).collect();
+        let tensor = Tensor::from_vec(ones, (self.batch(), self.n), device)?;
+        // Of another device it stays.
+        let _ = self.resident.0.set(tensor.clone());
+        Ok(tensor)
     }
 }

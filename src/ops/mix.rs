@@ -27,7 +27,7 @@ pub fn mix(x: &Tensor, weights: &Tensor, mask: &Mask) -> Result<Tensor> {
 pub fn reference(x: &Tensor, weights: &Tensor, mask: &Mask) -> Result<Tensor> {
     let (b, n, _) = x.dims3()?;
     let x = x.broadcast_mul(&mask.tensor(x.dtype(), x.device())?.unsqueeze(2)?)?;
-    let weights = weights.narrow(0, 0, n)?.t()?.contiguous()?;
+    let weights = weights.narrow(0, 0, n)?.to_dtype(x.dtype())?.t()?.contiguous()?;
     let k = weights.dim(0)?;
     weights.unsqueeze(0)?.broadcast_as((b, k, n))?.contiguous()?.matmul(&x)
 }

@@ -1,7 +1,7 @@
 //! Differentiable operations: few, coarse, each with two faces that agree.
 //!
 //! `reference` is composed of Candle's differentiable ops: any device, any float type.
-//! The fused face (CPU, f32 and f64) has a hand-written backward pass. Device and type
+//! The fused faces (CPU in f32 and f64, CUDA in f32 and bf16) have hand-written backward passes. Device and type
 //! choose; tests hold the faces against each other, and the fused one against finite
 //! differences in f64. No model contains device code.
 //!
@@ -9,6 +9,8 @@
 //! must not be used in training.
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 
 pub mod attention;
 pub mod dropout;

@@ -45,13 +45,16 @@ pub fn sort_blocks(
 /// The same, composed of Candle's ops.
 pub fn reference(x: &Tensor, parts: usize, p: &Tensor, size: usize, mask: &Mask) -> Result<Tensor> {
     let p = Tensor::cat(&vec![p; parts], 1)?;
+    let exact = p.clone();
+    let p = p.to_dtype(x.dtype())?;
     let ((b, _, a), (_, h, nb, _)) = (x.dims3()?, p.dims4()?);
     let (w, own) = (a / h, x);
     let real = mask.tensor(x.dtype(), x.device())?.unsqueeze(2)?;
     let x = x.broadcast_mul(&real)?.pad_with_zeros(1, 0, nb * size - mask.n())?;
     let x = x.reshape((b, nb, size, h, w))?.permute((0, 3, 1, 2, 4))?;
     let mixed = p.matmul(&x.reshape((b, h, nb, size * w))?)?.reshape((b, h, nb, size, w))?;
-    let mixed = mixed.broadcast_div(&shares(&p, size, mask)?.unsqueeze(4)?)?;
+    let shares = shares(&exact, size, mask)?.to_dtype(x.dtype())?;
+    let mixed = mixed.broadcast_div(&shares.unsqueeze(4)?)?;
     Tensor::cat(&[&mixed.permute((0, 2, 3, 1, 4))?.reshape((b, nb * size, a))?, own], 1)
 }
 

@@ -4,7 +4,7 @@
 use super::cpu::{
     Real, contiguous, dtype, fused, gradient, read, simd, to_storage, with_real, zeros,
 };
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// The least square of a length.
@@ -26,9 +26,10 @@ pub fn unit_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
 /// The same, composed of Candle's ops.
 pub fn reference(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (b, n, a) = x.dims3()?;
-    let rows = x.reshape((b, n, heads, a / heads))?;
+    let exact = if x.dtype() == DType::BF16 { DType::F32 } else { x.dtype() };
+    let rows = x.to_dtype(exact)?.reshape((b, n, heads, a / heads))?;
     let length = rows.sqr()?.sum_keepdim(3)?.maximum(LEAST)?.sqrt()?;
-    rows.broadcast_div(&length)?.reshape((b, n, a))
+    rows.broadcast_div(&length)?.reshape((b, n, a))?.to_dtype(x.dtype())
 }
 
 struct Fused {

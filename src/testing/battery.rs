@@ -110,7 +110,8 @@ impl<'a> Test<'a> {
             // Step 1: the CLS vector and the biases start at zero, not their gradients.
             let found = told(gradients(&model, &weights.vars(), &batch, 6, (3, 1), &|| false))?;
             let found = found.expect("nothing says to stop");
-            ensure!(found.loss.is_finite(), "loss {}", found.loss);
+            let loss = told(found.loss())?;
+            ensure!(loss.is_finite(), "loss {loss}");
             for (name, gradient) in &found.by_name {
                 let size = largest(gradient);
                 // Where one row is pooled, it need not feel all of the others.
@@ -143,7 +144,7 @@ impl<'a> Test<'a> {
             let model = model.recomputing(true);
             others.push(("recomputed".into(), of(&model, 6)?));
             for (how, other) in others {
-                let off = (whole.loss - other.loss).abs();
+                let off = (told(whole.loss())? - told(other.loss())?).abs();
                 ensure!(off < 1e-13, "{how}: the loss is off by {off:e}");
                 for (name, gradient) in &whole.by_name {
                     let off = difference(gradient, &other.by_name[name]);

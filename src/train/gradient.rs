@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 
 /// What one batch gives.
 pub struct Gradients {
-    /// Mean cross-entropy over the batch, in nats.
-    pub loss: f64,
+    /// Shares of the micro-batches in the batch's mean cross-entropy, in nats. A device that
+    /// works behind the program's back is not waited for.
+    losses: Vec<Tensor>,
     /// By the variable's name.
     pub by_name: BTreeMap<String, Tensor>,
 }
@@ -35,7 +36,7 @@ pub fn gradients(
     (seed, step): (u64, u64),
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<Gradients>> {
-    let mut loss = 0.0;
+    let mut losses = Vec::new();
     let mut sums = Sums::new(vars);
     for first in (0..batch.len()).step_by(micro.max(1)) {
         if stop() {
@@ -44,14 +45,13 @@ pub fn gradients(
         let part = batch.narrow(first, micro.min(batch.len() - first))?;
         let cx = Context::new(part.mask.clone(), seed).training(step, batch.row(first));
         let mean = |logits: &Tensor| cross_entropy(logits, &part.labels, batch.len());
-        let share = model.backward(&part.ids, &cx, &mut sums, mean)?;
-        loss += share.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        losses.push(model.backward(&part.ids, &cx, &mut sums, mean)?);
     }
     let by_name = sums.finish().map_err(|name| {
         let message = format!("weight `{name}` gets no gradient from this model");
         Error::Tensor(candle_core::Error::Msg(message))
     })?;
-    Ok(Some(Gradients { loss, by_name }))
+    Ok(Some(Gradients { losses, by_name }))
 }
 
 /// Sums of losses and of right answers over a batch, without gradients.
@@ -65,8 +65,14 @@ pub fn score(model: &Classifier, batch: &Batch, (seed, step): (u64, u64)) -> Res
 }
 
 impl Gradients {
+    /// Mean cross-entropy over the batch, in nats.
+    pub fn loss(&self) -> Result<f64> {
+        let share = |x: &Tensor| x.to_dtype(DType::F64)?.to_scalar::<f64>();
+        Ok(self.losses.iter().map(share).sum::<candle_core::Result<f64>>()?)
+    }
+
     /// Global 2-norm, or the name of a gradient that is not finite.
-    pub fn norm(&self) -> Result<std::result::Result<f64, String>> {
+    pub fn norm(&self) -> candle_core::Result<std::result::Result<f64, String>> {
         let mut total = 0.0;
         for (name, gradient) in &self.by_name {
             let square = square_sum(gradient)?;

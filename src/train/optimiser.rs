@@ -5,8 +5,11 @@
 //!
 //! Moments and step are open, so a run can be resumed exactly.
 
+use super::gradient::Gradients;
 use crate::config::TrainSection;
 use crate::ops::cpu::{Real, contiguous, dtype, fused, simd, with_real};
+#[cfg(feature = "cuda")]
+use crate::ops::cuda;
 use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -41,35 +44,50 @@ impl AdamW {
         &self.moments
     }
 
-    /// One update. `step` counts the updates before this one; `scale` multiplies every
-    /// gradient first (clipping).
+    /// One update, with gradients clipped to `train.clip` in their global 2-norm. `step` counts
+    /// the updates before this one. That norm, before clipping; or, where it is not finite, the
+    /// name of a weight whose gradient is not, and then nothing has changed.
     pub fn update(
         &mut self,
         train: &TrainSection,
         step: u64,
         rate: f64,
-        scale: f64,
-        gradients: &BTreeMap<String, Tensor>,
-    ) -> Result<()> {
-        for (name, var) in &self.vars {
-            let (Some(gradient), Some(moments)) = (gradients.get(name), self.moments.get(name))
-            else {
-                candle_core::bail!("weight `{name}` has no gradient")
-            };
-            let t = (step + 1) as f64;
-            let rule = Rule {
-                scale,
-                rate,
-                beta1: train.beta1,
-                beta2: train.beta2,
-                eps: train.eps,
-                decay: train.weight_decay,
-                correct1: 1.0 - train.beta1.powf(t),
-                correct2: 1.0 - train.beta2.powf(t),
-            };
-            rule.apply(var, moments, &gradient.contiguous()?)?;
+        gradients: &Gradients,
+    ) -> Result<std::result::Result<f64, String>> {
+        let all = self.vars.iter().map(|(name, var)| {
+            match (gradients.by_name.get(name), self.moments.get(name)) {
+                (Some(gradient), Some(moments)) => Ok((var, moments, gradient.contiguous()?)),
+                _ => candle_core::bail!("weight `{name}` has no gradient"),
+            }
+        });
+        let all = all.collect::<Result<Vec<_>>>()?;
+        let t = (step + 1) as f64;
+        let mut rule = Rule {
+            scale: 1.0,
+            rate,
+            beta1: train.beta1,
+            beta2: train.beta2,
+            eps: train.eps,
+            decay: train.weight_decay,
+            correct1: 1.0 - train.beta1.powf(t),
+            correct2: 1.0 - train.beta2.powf(t),
+        };
+        #[cfg(feature = "cuda")]
+        if all.iter().all(|(var, ..)| cuda::serves(var)) {
+            let norm = rule.on_device(train.clip, &all)?;
+            return if norm.is_finite() { Ok(Ok(norm)) } else { gradients.norm() };
         }
-        Ok(())
+        let norm = match gradients.norm()? {
+            Ok(norm) => norm,
+            Err(name) => return Ok(Err(name)),
+        };
+        if train.clip > 0.0 && norm > train.clip {
+            rule.scale = train.clip / norm;
+        }
+        for (var, moments, gradient) in &all {
+            rule.apply(var, moments, gradient)?;
+        }
+        Ok(Ok(norm))
     }
 }
 
@@ -86,6 +104,27 @@ struct Rule {
 }
 
 impl Rule {
+    /// All weights in one launch, clipped there; the gradients' norm.
+    #[cfg(feature = "cuda")]
+    fn on_device(self, clip: f64, all: &[(&Var, &Moments, Tensor)]) -> Result<f64> {
+        let adam = cuda::Adam {
+            clip: clip as f32,
+            rate: self.rate as f32,
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            eps: self.eps as f32,
+            kept: (1.0 - self.rate * self.decay) as f32,
+            correct1: self.correct1 as f32,
+            correct2: self.correct2 as f32,
+        };
+        let weight = |(var, moments, gradient): &'_ (&'_ Var, &'_ Moments, Tensor)| {
+            let Moments { first, second } = moments;
+            [var.as_tensor(), first.as_tensor(), second.as_tensor(), gradient].map(Tensor::clone)
+        };
+        let weights: Vec<[Tensor; 4]> = all.iter().map(weight).collect();
+        adam.update(&weights)?.to_scalar()
+    }
+
     fn apply(self, var: &Var, moments: &Moments, gradient: &Tensor) -> Result<()> {
         let Moments { first, second } = moments;
         if fused(var) {

@@ -32,14 +32,15 @@ pub fn step(
     let found = gradients(model, optimiser.vars(), batch, run.micro_batch, (run.seed, step), stop)?;
     let Some(found) = found else { return Ok(None) };
     let diverged = |what: String| Error::Diverged { step: step + 1, what };
-    if !found.loss.is_finite() {
-        return Err(diverged(format!("`loss` of the training batch is {}", found.loss)));
+    let rate = learning_rate(train, step);
+    // Changes nothing where the gradient is not finite, as it is where the loss is not.
+    let norm = optimiser.update(train, step, rate, &found)?;
+    let loss = found.loss()?;
+    if !loss.is_finite() {
+        return Err(diverged(format!("`loss` of the training batch is {loss}")));
     }
-    let norm = found.norm()?.map_err(|name| {
+    let gradient_norm = norm.map_err(|name| {
         diverged(format!("the gradient of `{name}` is not finite; lower train.learning_rate"))
     })?;
-    let scale = if train.clip > 0.0 && norm > train.clip { train.clip / norm } else { 1.0 };
-    let rate = learning_rate(train, step);
-    optimiser.update(train, step, rate, scale, &found.by_name)?;
-    Ok(Some(Step { loss: found.loss, gradient_norm: norm, rate }))
+    Ok(Some(Step { loss, gradient_norm, rate }))
 }

@@ -123,7 +123,7 @@ impl<'a> Trainer<'a> {
         let RunConfig { run, model, train, .. } = job.config;
         let split = job.data.train.clone();
         let loader = Loader::new(split, run.seed, train.batch, model.length, train.pad);
-        measure::reset_peaks();
+        measure::reset_peaks(job.device);
         job.timer.include(state.wall);
         Ok(Self { job, optimiser, loader, events, state, saved })
     }
@@ -278,6 +278,7 @@ impl<'a> Trainer<'a> {
         state.take_speed(self.job.timer.speed().ok().flatten());
         let memory = &mut state.memory;
         memory.peak_live = memory.peak_live.max(measure::peak_live());
+        memory.peak_pool_used = memory.peak_pool_used.max(measure::peak_pool(self.job.device));
         memory.peak_resident = memory.peak_resident.max(measure::peak_resident());
         let bytes = |v: &candle_core::Var| v.elem_count() * v.dtype().size_in_bytes();
         memory.parameters = self.optimiser.vars().values().map(bytes).sum::<usize>() as u64;

@@ -118,7 +118,8 @@ fn theirs(python: &Path, config: &RunConfig, sizes: Sizes, folder: &Path) -> Val
 /// How far the peer is from ours, relative, and where.
 fn worst(ours: &Gradients, theirs: &Value) -> (f64, String) {
     let norm = |x: &Tensor| x.to_dtype(DType::F64)?.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>();
-    let mut pairs = vec![("loss".to_owned(), ours.loss, theirs["loss"].as_f64().unwrap())];
+    let mut pairs =
+        vec![("loss".to_owned(), ours.loss().unwrap(), theirs["loss"].as_f64().unwrap())];
     let named = theirs["gradient_norms"].as_object().unwrap();
     let names: BTreeSet<&String> = named.keys().collect();
     assert!(names.into_iter().eq(ours.by_name.keys()), "other weights: {:?}", named.keys());

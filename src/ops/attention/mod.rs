@@ -32,6 +32,8 @@ pub use pattern::{Blocks, Entry, LAST_RESORT, Part, Rule, Span, blocks};
 pub use reference::{reference, reference_with};
 
 use super::cpu::fused as fits;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Dropout, Mask};
 use candle_core::{Result, Tensor, bail};
 use std::sync::Arc;
@@ -78,6 +80,11 @@ pub fn attention_kv(
     if fits(kv) {
         return fused::side_by_side(q, kv, extra, how);
     }
+    #[cfg(feature = "cuda")]
+    if cuda::attends(kv, [a / how.heads; 2]) && extra.is_none_or(|(kind, _)| kind == Extra::Keys) {
+        let terms = extra.map(|(_, terms)| terms);
+        return cuda::attention(cuda::Parts::side_by_side(q, kv, terms, how)?, how);
+    }
     let (k, v) = (k.contiguous()?, v.contiguous()?);
     reference::composed(&Given { dot: Some((q, &k)), v: &v, extra }, how)
 }
@@ -91,6 +98,10 @@ pub fn attention_joined(qkv: &Tensor, how: &Attend) -> Result<Tensor> {
     }
     if fits(qkv) {
         return fused::joined(qkv, how);
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::attends(qkv, [row / 3 / how.heads; 2]) {
+        return cuda::attention(cuda::Parts::joined(qkv, how)?, how);
     }
     let part = |i: usize| qkv.narrow(2, i * row / 3, row / 3)?.contiguous();
     attention(&part(0)?, &part(1)?, &part(2)?, how)
@@ -114,7 +125,7 @@ pub fn attention_with(
 
 impl Attend {
     /// Whether masks and blocks are over b examples and m keys.
-    pub(super) fn check(&self, b: usize, m: usize) -> Result<()> {
+    pub(in crate::ops) fn check(&self, b: usize, m: usize) -> Result<()> {
         let (mask, keys, blocks) = (&self.mask, &self.keys, &self.blocks);
         if (mask.batch(), keys.batch()) != (b, b)
             || (keys.n(), blocks.n(), blocks.m()) != (m, mask.n(), m)
@@ -129,7 +140,16 @@ impl Attend {
 
 fn run(x: &Given, how: &Attend) -> Result<Tensor> {
     check(x, how)?;
-    if fits(x.v) { fused::fused(x, how) } else { reference::composed(x, how) }
+    if fits(x.v) {
+        return fused::fused(x, how);
+    }
+    #[cfg(feature = "cuda")]
+    if let (Some((q, k)), None) = (x.dot, x.extra)
+        && cuda::attends(x.v, [q.dim(2)? / how.heads, x.v.dim(2)? / how.heads])
+    {
+        return cuda::attention(cuda::Parts::apart(q, k, x.v, how)?, how);
+    }
+    reference::composed(x, how)
 }
 
 fn check(x: &Given, how: &Attend) -> Result<()> {

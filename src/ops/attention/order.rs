@@ -1,5 +1,7 @@
 //! Positions of each example and head sorted anew, in one or several rounds.
 
+#[cfg(feature = "cuda")]
+use candle_core::{Device, Tensor};
 use candle_core::{Result, bail};
 
 /// For each round, example and head the positions in another order, those of tokens first.
@@ -31,6 +33,13 @@ impl Order {
             }
         }
         Ok(Self { rounds, batch, heads, n, positions })
+    }
+
+    /// [rounds, batch, heads, n].
+    #[cfg(feature = "cuda")]
+    pub(in crate::ops) fn tensor(&self, device: &Device) -> Result<Tensor> {
+        let shape = (self.rounds, self.batch, self.heads, self.n);
+        Tensor::from_slice(&self.positions, shape, device)
     }
 
     pub fn n(&self) -> usize {

@@ -146,6 +146,17 @@ impl Blocks {
         Self::new(n, n, vec![blocks(n, size).map(entry).collect()])
     }
 
+    /// The lists, and whether there is one for each head, and for each example.
+    #[cfg(feature = "cuda")]
+    pub(in crate::ops) fn lists(&self) -> &[Vec<Part>] {
+        &self.lists
+    }
+
+    pub(in crate::ops) fn varies(&self) -> (bool, bool) {
+        let each = matches!(self.per, Per::Both(_));
+        (each || self.per == Per::Head, each || self.per == Per::Example)
+    }
+
     /// Queries.
     pub fn n(&self) -> usize {
         self.n
@@ -156,7 +167,7 @@ impl Blocks {
         self.m
     }
 
-    pub(super) fn order(&self) -> Option<&Order> {
+    pub(in crate::ops) fn order(&self) -> Option<&Order> {
         self.order.as_deref()
     }
 
@@ -203,7 +214,7 @@ impl Blocks {
     }
 
     /// The largest number of parts of a list.
-    pub(super) fn rounds(&self) -> usize {
+    pub(in crate::ops) fn rounds(&self) -> usize {
         self.lists.iter().map(Vec::len).max().unwrap_or(0)
     }
 

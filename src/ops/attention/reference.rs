@@ -4,7 +4,7 @@ use super::extra::Extra;
 use super::pattern::LAST_RESORT;
 use super::{Attend, Given};
 use crate::ops::recorder::record;
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 
 /// `q`, `k`, `v` as for [`super::attention`], with n x m tensors.
 pub fn reference(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attend) -> Result<Tensor> {
@@ -29,22 +29,45 @@ fn split(x: &Tensor, h: usize) -> Result<Tensor> {
 
 pub(super) fn composed(x: &Given, how: &Attend) -> Result<Tensor> {
     let (b, n, m, h) = (how.mask.batch(), how.mask.n(), how.keys.n(), how.heads);
+    let (own, device) = (x.v.dtype(), x.v.device());
+    if own == DType::BF16 {
+        // Sums over rows want more than eight bits.
+        let exact = |x: &Tensor| x.to_dtype(DType::F32);
+        let dot = x.dot.map(|(q, k)| Ok::<_, candle_core::Error>((exact(q)?, exact(k)?)));
+        let (dot, v) = (dot.transpose()?, exact(x.v)?);
+        let extra = x.extra.map(|(kind, extra)| Ok::<_, candle_core::Error>((kind, exact(extra)?)));
+        let extra = extra.transpose()?;
+        let given = Given {
+            dot: dot.as_ref().map(|(q, k)| (q, k)),
+            v: &v,
+            extra: extra.as_ref().map(|(kind, extra)| (*kind, extra)),
+        };
+        return composed(&given, how)?.to_dtype(own);
+    }
     let v = split(x.v, h)?;
-    let (dtype, device) = (v.dtype(), v.device());
+    let dtype = v.dtype();
     let scores = scores(x, how)?.broadcast_as((b, h, n, m))?;
 
-    // How often each pair is seen, and how often as a last resort.
-    let mut seen = vec![0f32; b * h * n * m];
-    let mut last = vec![0f32; b * h * n * m];
+    // How often each pair is seen, and how often as a last resort: of all examples and heads
+    // whose lists differ.
+    let (by_head, by_example) = how.blocks.varies();
+    let sorted = how.blocks.order().is_some();
+    let heads = if by_head || sorted { h } else { 1 };
+    let examples = if by_example || sorted { b } else { 1 };
+    let mut seen = vec![0f32; examples * heads * n * m];
+    let mut last = vec![0f32; examples * heads * n * m];
     for (at, (seen, last)) in
         seen.chunks_exact_mut(n * m).zip(last.chunks_exact_mut(n * m)).enumerate()
     {
-        how.blocks.visit(at / h, at % h, |i, j, resort| {
+        how.blocks.visit(at / heads, at % heads, |i, j, resort| {
             seen[i * m + j] += 1.0;
             last[i * m + j] = f32::from(resort);
         });
     }
-    let tensor = |x| Tensor::from_vec(x, (b, h, n, m), device)?.to_dtype(dtype);
+    let tensor = |x: Vec<f32>| {
+        let x = Tensor::from_vec(x, (examples, heads, n, m), device)?.to_dtype(dtype)?;
+        x.broadcast_as((b, h, n, m))
+    };
     let keys = how.keys.tensor(dtype, device)?.reshape((b, 1, 1, m))?;
     let seen = tensor(seen)?.broadcast_mul(&keys)?;
     let allowed = seen.minimum(1.0)?;

@@ -20,4 +20,6 @@ pub(crate) use matrix::{
 pub(crate) use real::{Real, pair_sum, simd};
 pub(crate) use spread::spread;
 pub use storage::composed;
+#[cfg(feature = "cuda")]
+pub(crate) use storage::is_composed;
 pub(crate) use storage::{contiguous, dtype, fused, gradient, read, to_storage, with_real};

@@ -22,6 +22,12 @@ pub fn composed<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Whether this thread asked for composed faces.
+#[cfg(feature = "cuda")]
+pub(crate) fn is_composed() -> bool {
+    COMPOSED.get()
+}
+
 /// Whether the fused CPU face of an op serves this tensor.
 pub(crate) fn fused(x: &Tensor) -> bool {
     !COMPOSED.get() && x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)

@@ -20,7 +20,7 @@ pub(super) use fused::{backward, forward};
 use super::Mask;
 use super::cpu::fused as fits;
 use super::recorder::record;
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 /// Everything about a kernelised attention but its operands.
 #[derive(Debug, Clone)]
@@ -61,7 +61,10 @@ pub fn kernel_attention(qkv: &Tensor, how: &Kernelised) -> Result<Tensor> {
 
 /// The same, composed of Candle's ops.
 pub fn reference(qkv: &Tensor, how: &Kernelised) -> Result<Tensor> {
-    let (b, n, row) = qkv.dims3()?;
+    let ((b, n, row), dtype) = (qkv.dims3()?, qkv.dtype());
+    // Features and their sums want more than eight bits.
+    let exact = if dtype == DType::BF16 { DType::F32 } else { dtype };
+    let qkv = &qkv.to_dtype(exact)?;
     let part = |i: usize| qkv.narrow(2, i * row / 3, row / 3)?.contiguous();
     let map = |x: Tensor, side| features(&x, how, side);
     let split = |x: &Tensor| {
@@ -78,5 +81,5 @@ pub fn reference(qkv: &Tensor, how: &Kernelised) -> Result<Tensor> {
         + (1.0 - &valid)?.broadcast_as(denominator.shape())?)?;
     record(|| fq.matmul(&fk.t()?.contiguous()?)?.broadcast_div(&denominator))?;
     let o = fq.matmul(&s)?.broadcast_div(&denominator)?.broadcast_mul(&valid)?;
-    o.transpose(1, 2)?.reshape((b, n, ()))
+    o.transpose(1, 2)?.reshape((b, n, ()))?.to_dtype(dtype)
 }

@@ -1,0 +1,21 @@
+//! The CUDA face of the coarse ops: kernels of our own (`kernels/`, compiled by nvcc when the
+//! program is built) between cuBLAS products, forward and backward, in f32 and in bf16 with
+//! f32 weights. Weights come in f32 whatever the type of `x`; so do their gradients.
+//!
+//! What each op means is said where its other faces are. Nothing here waits for the device.
+
+mod adam;
+mod attention;
+mod device;
+mod feed_forward;
+mod layer;
+mod lists;
+mod node;
+mod rows;
+
+pub(crate) use adam::Adam;
+pub(super) use attention::{Parts, attends, attention};
+pub(crate) use device::{open, serves};
+pub(super) use feed_forward::feed_forward;
+pub(super) use layer::attention_layer;
+pub(super) use rows::{add_dropout, embed, embeds, layer_norm, linear};

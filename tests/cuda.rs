@@ -1,0 +1,427 @@
+//! The CUDA face of every op, and every model on a GPU, against the CPU. Without a GPU, or in a
+//! binary without CUDA, the tests say so and pass:
+//! `cargo test --release --features cuda --test cuda -- --nocapture`.
+
+mod common;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use common::random;
+use lra::attention::{Registry, Variant};
+use lra::config::{
+    Dtype, ModelSection, Pair, Pooling, Positions, RunConfig, RunSection, Sizes, TrainSection,
+};
+use lra::data::Batch;
+use lra::layers::Weights;
+use lra::models::Classifier;
+use lra::ops::attention::{Entry, Rule, Span, blocks};
+use lra::ops::{self, Attend, Blocks, Dropout, Extra, FeedForward, Ids, Layer, Mask, Mixing};
+use lra::random::Key;
+use lra::train::{AdamW, gradients, step};
+use std::sync::Arc;
+
+/// Float error of f32 sums of a few thousand terms, as a share of the whole tensor's norm; the
+/// issue's own bound is 1e-4.
+const F32: f64 = 2e-5;
+/// Products of bf16 operands: 2^-9 each, and a few of them after one another.
+const BF16: f64 = 3e-2;
+
+fn gpu() -> Option<Device> {
+    match lra::device::open("cuda:0") {
+        Ok(device) => Some(device),
+        Err(error) => {
+            println!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// ‖a - b‖ / ‖b‖, NaN if there is one in either.
+fn off(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.dims(), b.dims());
+    let flat = |x: &Tensor| common::flat(&x.to_device(&Device::Cpu).unwrap());
+    let (a, b) = (flat(a), flat(b));
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    let difference = norm(&mut a.iter().zip(&b).map(|(a, b)| a - b));
+    difference / norm(&mut b.iter().copied()).max(1e-6)
+}
+
+type Op<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
+
+/// Value and gradients of `sum(op(inputs) * cotangent)` on a device.
+fn run(op: Op, inputs: &[Tensor], (dtype, device): (DType, &Device)) -> Vec<Tensor> {
+    let var = |x: &Tensor| Var::from_tensor(&x.to_dtype(dtype)?.to_device(device)?);
+    let vars = inputs.iter().map(var).collect::<Result<Vec<Var>>>().unwrap();
+    let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let y = op(&tensors).unwrap();
+    let cotangent = random(y.dims(), 1000).to_dtype(y.dtype()).unwrap().to_device(device).unwrap();
+    let grads = (&y * cotangent).unwrap().sum_all().unwrap().backward().unwrap();
+    let of = |v: &Var| grads.get(v.as_tensor()).expect("a gradient for every operand").clone();
+    [y].into_iter().chain(vars.iter().map(of)).collect()
+}
+
+/// The CUDA face in f32 and bf16 against the CPU's in f64, and against itself.
+fn agree(name: &str, inputs: &[Tensor], op: Op) {
+    let Some(gpu) = gpu() else { return };
+    let exact = run(op, inputs, (DType::F64, &Device::Cpu));
+    for (dtype, tolerance) in [(DType::F32, F32), (DType::BF16, BF16)] {
+        let found = run(op, inputs, (dtype, &gpu));
+        let again = run(op, inputs, (dtype, &gpu));
+        for (i, ((x, twice), right)) in found.iter().zip(&again).zip(&exact).enumerate() {
+            let what = if i == 0 { "value".into() } else { format!("gradient {}", i - 1) };
+            let off = off(x, right);
+            assert!(off < tolerance, "{name} {dtype:?}: {what} is off by {off:e}");
+            let same = common::flat(&x.to_device(&Device::Cpu).unwrap())
+                == common::flat(&twice.to_device(&Device::Cpu).unwrap());
+            assert!(same, "{name} {dtype:?}: {what} is not the same twice");
+        }
+    }
+}
+
+fn drop(p: f64, name: &str) -> Dropout {
+    Dropout { p, key: Key::new(5).named(name), first_example: 3 }
+}
+
+/// Lists of every kind that a variant has.
+fn lists(b: usize, h: usize, n: usize) -> Vec<(&'static str, Blocks)> {
+    let window = |reach: usize| {
+        let entry = |block: std::ops::Range<usize>| {
+            let around = block.start.saturating_sub(reach)..(block.end + reach).min(n);
+            let rule = Rule::Within(-(reach as isize), reach as isize);
+            Entry {
+                queries: block.into(),
+                keys: vec![
+                    (around.into(), rule),
+                    ((0..1).into(), Rule::Beyond(-(reach as isize), reach as isize)),
+                ],
+            }
+        };
+        blocks(n, 50).map(entry).collect::<Vec<_>>()
+    };
+    let columns = |l: usize| {
+        let span = |r: usize| Span::new(r, (n - r).div_ceil(l), l);
+        let far = Rule::Beyond(1 - l as isize, l as isize - 1);
+        (0..l).map(|r| Entry { queries: span(r), keys: vec![(span(r), far)] }).collect::<Vec<_>>()
+    };
+    let summaries = |l: usize| {
+        let span = |r: usize| Span::new(r, (n - r).div_ceil(l), l);
+        let entry = |block: std::ops::Range<usize>| Entry {
+            queries: block.clone().into(),
+            keys: vec![
+                ((block.start..(block.start + l - 2).min(n)).into(), Rule::All),
+                (span(l - 2), Rule::All),
+                (span(l - 1), Rule::All),
+            ],
+        };
+        blocks(n, l).map(entry).collect::<Vec<_>>()
+    };
+    let by_head = (0..h).map(|head| vec![window(3 + 9 * head)]).collect();
+    let both = (0..b * h).map(|i| vec![summaries(5 + i)]).collect();
+    let causal =
+        Entry { queries: (0..n).into(), keys: vec![((0..n).into(), Rule::Within(isize::MIN, 0))] };
+    vec![
+        ("full", Blocks::full(n)),
+        ("local", Blocks::local(n, 50)),
+        ("window", Blocks::new(n, n, vec![window(16)])),
+        ("two parts", Blocks::new(n, n, vec![window(6), columns(7)])),
+        ("summaries", Blocks::new(n, n, vec![summaries(9)])),
+        ("causal", Blocks::new(n, n, vec![vec![causal]])),
+        ("by head", Blocks::per_head(n, n, by_head)),
+        ("by both", Blocks::each(n, n, h, both)),
+        ("sorted", sorted(b, h, n)),
+    ]
+}
+
+/// Two rounds of chunks of positions in another order, padding behind.
+fn sorted(b: usize, h: usize, n: usize) -> Blocks {
+    let mask = mask(b, n);
+    let buckets: Vec<u32> =
+        (0..2 * b * h * n).map(|i| (i as u32).wrapping_mul(2_654_435_761) >> 29).collect();
+    lra::attention::sorted(&buckets, &mask, (2, h), (32, 1, 0)).unwrap()
+}
+
+/// The first example whole, others shorter and shorter.
+fn mask(b: usize, n: usize) -> Mask {
+    let lengths: Vec<usize> = (0..b).map(|i| n - i * n / (b + 2)).collect();
+    Mask::from_lengths(&lengths, n).unwrap()
+}
+
+fn attend(h: usize, w: usize, blocks: Blocks, mask: Mask, p: f64) -> Attend {
+    Attend {
+        heads: h,
+        blocks: Arc::new(blocks),
+        keys: mask.clone(),
+        mask,
+        scale: (w as f64).powf(-0.5),
+        dropout: drop(p, "weights"),
+    }
+}
+
+#[test]
+fn attention_over_every_kind_of_list() {
+    let (b, h, n) = (3, 2, 203);
+    for w in [8, 16, 24, 64, 128] {
+        let qkv = random(&[b, n, 3 * h * w], w as u64);
+        for (name, blocks) in lists(b, h, n) {
+            for p in [0.0, 0.3] {
+                let how = attend(h, w, blocks.clone(), mask(b, n), p);
+                agree(&format!("{name} {w} {p}"), std::slice::from_ref(&qkv), &|x| {
+                    ops::attention_joined(&x[0], &how)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_with_operands_apart_and_terms() {
+    let (b, h, n, m, w) = (3, 2, 150, 211, 32);
+    let how = |examples: usize| {
+        let how = attend(h, w, Blocks::rectangle(n, m), mask(examples, n), 0.2);
+        Attend { keys: mask(examples, m), ..how }
+    };
+    let inputs = |wide: usize| {
+        vec![random(&[b, n, h * w], 1), random(&[b, m, h * w], 2), random(&[b, m, h * wide], 3)]
+    };
+    agree("apart", &inputs(w), &|x| ops::attention(&x[0], &x[1], &x[2], &how(b)));
+    agree("wider values", &inputs(2 * w), &|x| ops::attention(&x[0], &x[1], &x[2], &how(b)));
+    for examples in [1, b] {
+        let inputs = [
+            random(&[b, n, h * w], 1),
+            random(&[b, m, 2 * h * w], 2),
+            random(&[examples, m, h], 3),
+        ];
+        agree("terms", &inputs, &|x| {
+            ops::attention_kv(&x[0], &x[1], Some((Extra::Keys, &x[2])), &how(b))
+        });
+    }
+}
+
+#[test]
+fn layers() {
+    let (b, n) = (3, 90);
+    for (d, m, h) in [(32, 128, 2), (96, 36, 1), (512, 1024, 8)] {
+        let weights = [
+            random(&[d], 2),
+            random(&[d], 3),
+            random(&[m, d], 4),
+            random(&[m], 5),
+            random(&[d, m], 6),
+            random(&[d], 7),
+        ];
+        let small = |x: &Tensor| (x * (2.0 / (d as f64).sqrt())).unwrap();
+        let mut inputs = vec![random(&[b, n, d], 1)];
+        inputs.extend(weights.iter().map(small));
+        for (p, residual) in [(0.0, true), (0.4, true), (0.4, false)] {
+            agree(&format!("feed-forward {d} {p}"), &inputs, &|x| {
+                let exact = exact(x);
+                let how = FeedForward {
+                    norm: (&exact[1], &exact[2]),
+                    eps: 1e-6,
+                    up: (&exact[3], &exact[4]),
+                    down: (&exact[5], &exact[6]),
+                    drop: (drop(p, "hidden"), drop(p, "output")),
+                    residual,
+                };
+                ops::feed_forward(&x[0], &how)
+            });
+            let a = 2 * d;
+            let projections = [
+                random(&[a, d], 11),
+                random(&[a, d], 12),
+                random(&[a, d], 13),
+                random(&[d, a], 14),
+            ];
+            let mut inputs = inputs[..3].to_vec();
+            inputs.extend(projections.iter().map(small));
+            agree(&format!("attention layer {d} {p}"), &inputs, &|x| {
+                let exact = exact(x);
+                let how = Layer {
+                    norm: (&exact[1], &exact[2]),
+                    eps: 1e-6,
+                    into: [&exact[3], &exact[4], &exact[5]],
+                    out: &exact[6],
+                    mixing: Mixing::Softmax(attend(h, a / h, Blocks::local(n, 33), mask(b, n), p)),
+                    drop: drop(p, "output"),
+                    residual,
+                };
+                ops::attention_layer(&x[0], &how)
+            });
+        }
+    }
+}
+
+/// Weights stay f32 where layers are bf16.
+fn exact(x: &[Tensor]) -> Vec<Tensor> {
+    let exact = |x: &Tensor| match x.dtype() {
+        DType::BF16 => x.to_dtype(DType::F32).unwrap(),
+        _ => x.clone(),
+    };
+    x.iter().map(exact).collect()
+}
+
+#[test]
+fn rows() {
+    for d in [7, 32, 100, 512] {
+        let inputs = [random(&[3, 41, d], 1), random(&[d], 2), random(&[d], 3)];
+        agree("layer norm", &inputs, &|x| {
+            let exact = exact(x);
+            ops::layer_norm(&x[0], &exact[1], &exact[2], 1e-6)
+        });
+        let inputs = [random(&[3, 41, d], 1), random(&[3, 41, d], 2)];
+        agree("residual", &inputs, &|x| ops::add_dropout(&x[0], &x[1], drop(0.3, "drop")));
+        agree("dropout", &inputs[..1], &|x| ops::dropout(&x[0], drop(0.3, "drop")));
+        let inputs = [random(&[3, 41, d], 1), random(&[24, d], 2), random(&[24], 3)];
+        agree("linear", &inputs, &|x| ops::linear(&x[0], &exact(x)[1], Some(&exact(x)[2])));
+        agree("linear without bias", &inputs[..2], &|x| ops::linear(&x[0], &exact(x)[1], None));
+        let inputs = [random(&[11, d], 1), random(&[50, d], 2), random(&[1, d], 3)];
+        let ids: Vec<u32> = (0..3 * 41).map(|i| i * 7 % 11).collect();
+        let ids = Ids { ids: ids.into(), batch: 3, n: 41 };
+        agree("embedding", &inputs, &|x| {
+            let exact = exact(x);
+            ops::embed(&ids, &exact[0], &exact[1], Some(&exact[2]))
+        });
+    }
+}
+
+/// Two layers of 4 heads of 16, dropout everywhere, for up to 150 tokens.
+fn section(variant: &Variant) -> (ModelSection, Sizes) {
+    let prefers: toml::Table = variant.prefers.parse().unwrap();
+    let prefers = |key: &str| prefers.get("model").and_then(|model| model.get(key)).cloned();
+    let pooling = if prefers("pooling").is_some() { Pooling::Mean } else { Pooling::Cls };
+    let section = ModelSection {
+        length: 150,
+        layers: 2,
+        width: 32,
+        qkv: 64,
+        heads: 4,
+        feed_forward: 48,
+        dropout: 0.1,
+        attention_dropout: 0.1,
+        positions: Positions::Learned,
+        pooling,
+        pair: None,
+        reversible: prefers("reversible").is_some(),
+        feed_forward_chunks: 1,
+    };
+    (section, Sizes { vocabulary: 17, classes: 10, parts: 1 })
+}
+
+fn tokens(lengths: &[usize]) -> Batch {
+    let n = lengths.iter().copied().max().unwrap();
+    let ids: Vec<u32> = (0..lengths.len() * n)
+        .map(|i| {
+            if i % n < lengths[i / n] { 1 + (i as u32).wrapping_mul(2_654_435_761) % 16 } else { 0 }
+        })
+        .collect();
+    Batch {
+        ids: Ids { ids: ids.into(), batch: lengths.len(), n },
+        mask: Mask::from_lengths(lengths, n).unwrap(),
+        labels: (0..lengths.len() as u32).map(|i| i % 10).collect(),
+        parts: 1,
+    }
+}
+
+fn model(
+    variant: &Variant,
+    (section, sizes): &(ModelSection, Sizes),
+    kind: (DType, &Device),
+) -> (Classifier, Weights) {
+    let weights = Weights::new(3);
+    let options = (variant.options)(&toml::Table::new()).unwrap();
+    let model = Classifier::new(section, variant, &options, *sizes, &weights, kind).unwrap();
+    (model, weights)
+}
+
+/// Loss and gradients of all weights of every variant: f32 as the CPU's f32, bf16 near it, and
+/// both the same twice.
+#[test]
+fn every_model() {
+    let Some(gpu) = gpu() else { return };
+    let registry = Registry::builtin();
+    for variant in registry.iter() {
+        let mut kinds = vec![section(variant)];
+        let (two, sizes) = section(variant);
+        let pair = ModelSection { pair: Some(Pair::Concatenate), pooling: Pooling::Mean, ..two };
+        kinds.push((pair, Sizes { parts: 2, ..sizes }));
+        for kind in &kinds {
+            let mut batch = tokens(&[150, 71, 150, 9, 100, 149]);
+            batch.parts = kind.1.parts;
+            batch.labels.truncate(6 / batch.parts);
+            let of = |dtype, device: &Device| {
+                let (model, weights) = model(variant, kind, (dtype, device));
+                let found = gradients(&model, &weights.vars(), &batch, 6, (3, 1), &|| false);
+                let found = found.unwrap().unwrap();
+                (found.loss().unwrap(), found.by_name)
+            };
+            let (loss, right) = of(DType::F32, &Device::Cpu);
+            for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::BF16, 0.15)] {
+                let (found, all) = of(dtype, &gpu);
+                let (again, twice) = of(dtype, &gpu);
+                assert_eq!(found.to_bits(), again.to_bits(), "{}: {dtype:?} loss", variant.name);
+                let by = (found - loss).abs() / loss;
+                assert!(by < tolerance, "{} {dtype:?}: the loss is off by {by:e}", variant.name);
+                let whole = right.values().map(|g| norm(g).powi(2)).sum::<f64>().sqrt();
+                for (name, gradient) in &all {
+                    assert_eq!(gradient.dtype(), DType::F32);
+                    let same = off(gradient, &twice[name]) == 0.0;
+                    assert!(same, "{} {dtype:?}: {name} is not the same twice", variant.name);
+                    // Of weights whose gradient is all but nothing, what is left is rounding;
+                    // in bf16 that goes for more of them.
+                    let least = if dtype == DType::F32 { 1e-3 } else { 0.1 };
+                    let size = norm(&right[name]);
+                    let by = off(gradient, &right[name]) * size / size.max(least * whole);
+                    assert!(by < tolerance, "{} {dtype:?}: {name} is off by {by:e}", variant.name);
+                }
+            }
+            println!("{}: {} documents", variant.name, kind.1.parts);
+        }
+    }
+}
+
+fn norm(x: &Tensor) -> f64 {
+    common::flat(&x.to_device(&Device::Cpu).unwrap()).iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// Ten steps of training on the GPU as on the CPU: the fused update, clipped.
+#[test]
+fn training_follows_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let registry = Registry::builtin();
+    let variant = registry.get("transformer").unwrap();
+    let batch = tokens(&[150, 71, 150, 9, 100, 149]);
+    let (model_section, _) = section(variant);
+    let config = RunConfig {
+        run: RunSection {
+            task: "text".into(),
+            model: variant.name.into(),
+            preset: "quick".into(),
+            seed: 3,
+            device: "cuda:0".into(),
+            dtype: Dtype::F32,
+            micro_batch: 6,
+            recompute: false,
+        },
+        model: model_section,
+        attention: toml::Table::new(),
+        data: toml::Table::new(),
+        train: TrainSection { clip: 0.5, ..common::training() },
+    };
+    let losses = |device: &Device| {
+        let (model, weights) = model(variant, &section(variant), (DType::F32, device));
+        let mut optimiser = AdamW::new(weights.vars()).unwrap();
+        let mut one = |at| {
+            let done = step(&model, &mut optimiser, &batch, &config, at, &|| false);
+            done.unwrap().unwrap()
+        };
+        (0..10)
+            .map(|at| {
+                let done = one(at);
+                (done.loss, done.gradient_norm)
+            })
+            .collect::<Vec<_>>()
+    };
+    for ((loss, norm), (right, right_norm)) in losses(&gpu).into_iter().zip(losses(&Device::Cpu)) {
+        assert!((loss - right).abs() < 1e-3 * right, "{loss} {right}");
+        assert!((norm - right_norm).abs() < 1e-3 * right_norm, "{norm} {right_norm}");
+    }
+}
