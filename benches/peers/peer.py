@@ -39,12 +39,15 @@ def reset_peak():
         file.write("5")
 
 
-def until(seconds, step):
+def until(seconds, step, on_gpu):
     """Whole steps until so many seconds have passed, at least one."""
     steps, start = 0, time.perf_counter()
     while True:
         step()
         steps += 1
+        # lra reads the loss of every step, so that it cannot run ahead of its GPU either.
+        if on_gpu:
+            torch.cuda.synchronize()
         passed = time.perf_counter() - start
         if passed >= seconds:
             return {"steps": steps, "seconds": passed}
@@ -52,6 +55,9 @@ def until(seconds, step):
 
 def serve(cell, mode, out):
     base = memory("VmRSS")
+    device = cell["config"]["run"]["device"]
+    on_gpu = device != "cpu"
+    torch.set_default_device(device)
     torch.manual_seed(cell["config"]["run"]["seed"])
     model = Classifier(cell["config"], cell["sizes"])
     trainer = Trainer(model, model.compiled() if mode == "compile" else model, cell)
@@ -62,7 +68,11 @@ def serve(cell, mode, out):
     def say(message):
         print(json.dumps(message), file=out, flush=True)
 
-    reset_peak()
+    if on_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        reset_peak()
     say(
         {
             "ready": True,
@@ -75,11 +85,14 @@ def serve(cell, mode, out):
     for line in sys.stdin:
         what, *seconds = line.split() or [""]
         if what == "window":
-            say(until(float(seconds[0]), trainer.step))
+            say(until(float(seconds[0]), trainer.step, on_gpu))
         elif what == "evaluate":
-            say(until(float(seconds[0]), trainer.evaluate))
+            say(until(float(seconds[0]), trainer.evaluate, on_gpu))
         elif what == "end":
-            say({"peak": memory("VmHWM"), "base": base})
+            if on_gpu:
+                say({"peak": torch.cuda.max_memory_allocated(), "base": 0})
+            else:
+                say({"peak": memory("VmHWM"), "base": base})
             return
         else:
             raise ValueError(f"expected window, evaluate or end, got {line!r}")

@@ -13,6 +13,11 @@ class Trainer:
         train, rows = self.config, self.config["batch"]
         self.micro = min(config["run"].get("micro_batch", rows), rows)
         n, self.parts = config["model"]["length"], sizes["parts"]
+        # On a GPU alone: layers in bf16, weights and their gradients in f32, as lra has them.
+        kind = torch.device(config["run"]["device"]).type
+        self.precision = torch.autocast(
+            kind, torch.bfloat16, enabled=config["run"]["dtype"] == "bf16"
+        )
         # Full length and without padding, so that nothing has to be masked.
         self.ids = torch.randint(1, sizes["vocabulary"], (rows * self.parts, n))
         self.labels = torch.randint(0, sizes["classes"], (rows,))
@@ -38,7 +43,9 @@ class Trainer:
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         for ids, labels in self.pieces():
-            loss = F.cross_entropy(self.run(ids), labels, reduction="sum") / len(self.labels)
+            with self.precision:
+                scores = self.run(ids)
+            loss = F.cross_entropy(scores.float(), labels, reduction="sum") / len(self.labels)
             loss.backward()
         if self.config["clip"] > 0:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip"])
@@ -51,7 +58,8 @@ class Trainer:
     def evaluate(self):
         self.model.eval()
         for ids, _ in self.pieces():
-            self.run(ids)
+            with self.precision:
+                self.run(ids)
 
     def pieces(self):
         return zip(self.ids.split(self.micro * self.parts), self.labels.split(self.micro))

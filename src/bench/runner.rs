@@ -5,14 +5,15 @@ use super::product::ceiling;
 use super::results::{Results, Row, Side};
 use super::worker::Worker;
 use crate::attention::Registry;
+use crate::config::Dtype;
 use crate::config::{Card, Request, resolve};
+use crate::device;
 use crate::error::{Error, Result};
 use crate::measure;
 use crate::progress::Progress;
 use crate::random::{Key, bits};
 use crate::tasks;
 use crate::train::plan;
-use candle_core::{DType, Device};
 use std::path::PathBuf;
 
 /// What is to be measured.
@@ -27,6 +28,9 @@ pub struct Plan {
     pub batch: Batch,
     pub sets: Vec<String>,
     pub threads: usize,
+    /// `cpu`, `cuda:N` or `auto`.
+    pub device: String,
+    pub dtype: Dtype,
     /// Windows of each side.
     pub turns: usize,
     /// Seconds of a window, at least.
@@ -64,14 +68,16 @@ impl Plan {
             for &length in &self.lengths {
                 let mut sets = vec![format!("model.length={length}")];
                 sets.extend(self.sets.iter().cloned());
-                let request = Request { sets: &sets, ..variant.request(&self.preset) };
+                let (device, dtype) = (self.device.as_str(), self.dtype);
+                let usual = || Request { device, dtype, ..variant.request(&self.preset) };
+                let request = Request { sets: &sets, ..usual() };
                 let most = resolve(&card, &request)?.train.batch;
                 let batch = match self.batch {
                     Batch::Examples(examples) => examples,
                     Batch::Tokens(tokens) => (tokens / length).clamp(1, most),
                 };
                 sets.push(format!("train.batch={batch}"));
-                let request = Request { sets: &sets, ..variant.request(&self.preset) };
+                let request = Request { sets: &sets, ..usual() };
                 let config = resolve(&card, &request)?;
                 let plan = plan(&config, variant, card.sizes())?;
                 let row = Row {
@@ -107,7 +113,8 @@ pub fn run(
     progress: &Progress,
     save: &dyn Fn(&Results) -> Result<()>,
 ) -> Result<Results> {
-    let environment = measure::observe(&Device::Cpu, DType::F32, plan.threads);
+    let device = device::open(&plan.device)?;
+    let environment = measure::observe(&device, plan.dtype.candle(), plan.threads);
     let ceiling = ceiling();
     let cells = plan.cells(registry)?;
     let lanes = Key::new(plan.seed).named("bench order").lanes();

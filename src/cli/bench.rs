@@ -1,5 +1,6 @@
 //! `lra bench`: speed and memory over models and lengths.
 
+use super::run::DtypeArg;
 use super::{out, start_threads};
 use crate::attention::Registry;
 use crate::bench::{Batch, Cell, Peer, Plan, Results, run as measure, serve};
@@ -35,6 +36,11 @@ pub struct BenchArgs {
     set: Vec<String>,
     #[arg(long)]
     threads: Option<usize>,
+    /// `cpu`, or `cuda:N`
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    #[arg(long, value_enum, default_value_t = DtypeArg::F32)]
+    dtype: DtypeArg,
     /// Windows of each cell and side
     #[arg(long, default_value_t = 5)]
     turns: usize,
@@ -105,6 +111,8 @@ pub fn run(args: &BenchArgs, registry: &Registry, progress: &Progress) -> Result
         batch: args.batch.map_or(Batch::Tokens(args.tokens), Batch::Examples),
         sets: args.set.clone(),
         threads,
+        device: args.device.clone(),
+        dtype: args.dtype.on(&args.device)?,
         turns: args.turns,
         seconds: args.seconds,
         evaluate: args.evaluate,

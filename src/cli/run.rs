@@ -65,11 +65,25 @@ pub struct RunArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum DtypeArg {
+pub(super) enum DtypeArg {
     F32,
     F64,
     /// Layers in bf16, weights, sums and the optimiser in f32; on a GPU
     Bf16,
+}
+
+impl DtypeArg {
+    /// On a device of this name.
+    pub(super) fn on(self, device: &str) -> Result<Dtype> {
+        match self {
+            Self::F32 => Ok(Dtype::F32),
+            Self::F64 => Ok(Dtype::F64),
+            Self::Bf16 if device == "cpu" => Err(Error::usage(
+                "--dtype bf16: on a GPU alone; give --device cuda:0, or --dtype f32",
+            )),
+            Self::Bf16 => Ok(Dtype::Bf16),
+        }
+    }
 }
 
 pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<()> {
@@ -83,15 +97,7 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
         Device::Cpu => "cpu".to_string(),
         _ => args.device.replace("auto", "cuda:0"),
     };
-    let dtype = match args.dtype {
-        DtypeArg::F32 => Dtype::F32,
-        DtypeArg::F64 => Dtype::F64,
-        DtypeArg::Bf16 if device.is_cpu() => {
-            let message = "--dtype bf16: on a GPU alone; give --device cuda:0, or --dtype f32";
-            return Err(Error::usage(message));
-        }
-        DtypeArg::Bf16 => Dtype::Bf16,
-    };
+    let dtype = args.dtype.on(&place)?;
     let usual = if device.is_cpu() { "quick" } else { "lra" };
     let mut request = Request {
         seed: args.seed,
