@@ -72,15 +72,20 @@ fn kernels() -> Result<(), String> {
     let architecture = cudaforge::detect_compute_cap().map_err(said)?.base();
     let nvcc = cudaforge::CudaToolkit::detect().map_err(said)?.nvcc_path;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    // Files with many kernels are compiled once for each type, beside each other.
+    let all = ["attention", "extra", "kernel", "rows", "optimiser"];
+    let halves = ["attention", "extra"];
+    let jobs = halves.map(|name| (name, true)).into_iter().chain(all.map(|name| (name, false)));
     let mut running = Vec::new();
-    for name in ["attention", "rows", "optimiser"] {
+    for (name, half) in jobs {
         let mut command = Command::new(&nvcc);
         command.args(["-std=c++17", "-O3", "-fatbin"]);
         command.arg(format!(
             "-gencode=arch=compute_{architecture},code=[sm_{architecture},compute_{architecture}]"
         ));
-        command.arg(folder.join(format!("{name}.cu")));
-        command.arg("-o").arg(out.join(format!("{name}.fatbin")));
+        let (suffix, define) = if half { ("_bf16", Some("-DBF16")) } else { ("", None) };
+        command.args(define).arg(folder.join(format!("{name}.cu")));
+        command.arg("-o").arg(out.join(format!("{name}{suffix}.fatbin")));
         let child = command.spawn().map_err(|error| format!("{}: {error}", nvcc.display()))?;
         running.push((name, child));
     }

@@ -196,6 +196,61 @@ fn attention_with_operands_apart_and_terms() {
     }
 }
 
+/// Terms of pairs, for each example and for all, with scores of queries and keys and without.
+#[test]
+fn attention_with_pairs() {
+    let (b, h, n, m, w) = (3, 2, 100, 133, 16);
+    let how = attend(h, w, Blocks::rectangle(n, m), mask(b, n), 0.2);
+    let how = Attend { keys: mask(b, m), ..how };
+    for examples in [1, b] {
+        let pairs = random(&[examples, h, n, m], 4);
+        let inputs = [
+            random(&[b, n, h * w], 1),
+            random(&[b, m, h * w], 2),
+            random(&[b, m, h * w], 3),
+            pairs.clone(),
+        ];
+        agree(&format!("pairs of {examples}"), &inputs, &|x| {
+            ops::attention_with(Some((&x[0], &x[1])), &x[2], (Extra::Pairs, &x[3]), &how)
+        });
+        let inputs = [random(&[b, m, h * w], 3), pairs];
+        agree(&format!("pairs of {examples} alone"), &inputs, &|x| {
+            ops::attention_with(None, &x[0], (Extra::Pairs, &x[1]), &how)
+        });
+    }
+}
+
+/// Segments and the keys before them, by distance: lengths that tiles divide and do not.
+#[test]
+fn attention_by_distance() {
+    let (b, h) = (3, 2);
+    for (n, segment, memory) in [(150, 40, 30), (256, 128, 128), (203, 64, 100)] {
+        let entry = |block: std::ops::Range<usize>| {
+            let before = block.start.saturating_sub(memory)..block.start;
+            let mut keys = vec![(block.clone().into(), Rule::All)];
+            if !before.is_empty() {
+                keys.push(((n + before.start..n + before.end).into(), Rule::All));
+            }
+            Entry { queries: block.into(), keys }
+        };
+        let blocks = Blocks::new(n, 2 * n, vec![blocks(n, segment).map(entry).collect()]);
+        let distances = memory + 2 * segment - 1;
+        for w in [16, 64] {
+            let how = attend(h, w, blocks.clone(), mask(b, n), 0.2);
+            let how = Attend { keys: how.mask.twice().unwrap(), ..how };
+            let inputs = [
+                random(&[b, n, h * w], 1),
+                random(&[b, 2 * n, 2 * h * w], 2),
+                random(&[1, distances, h * (w + 1)], 3),
+            ];
+            agree(&format!("distances {n} {segment} {memory} {w}"), &inputs, &|x| {
+                let extra = (Extra::Distances { zero: segment - 1 }, &x[2]);
+                ops::attention_kv(&x[0], &x[1], Some(extra), &how)
+            });
+        }
+    }
+}
+
 #[test]
 fn layers() {
     let (b, n) = (3, 90);

@@ -56,10 +56,8 @@ pub fn attention_layer(x: &Tensor, how: &Layer) -> Result<Tensor> {
         bail!("attention_layer: x {:?}, into {into:?}, out {out:?}, {heads} heads", x.shape());
     }
     #[cfg(feature = "cuda")]
-    if let Mixing::Softmax(attend) = &how.mixing
-        && super::cuda::attends(x, [a / heads; 2])
-    {
-        return super::cuda::attention_layer(x, how, attend);
+    if how.mixing.on_cuda(x, a) {
+        return super::cuda::attention_layer(x, how);
     }
     if !fused(x) {
         return reference(x, how);
@@ -93,6 +91,17 @@ pub fn reference(x: &Tensor, how: &Layer) -> Result<Tensor> {
 }
 
 impl Mixing {
+    /// Whether CUDA kernels serve heads of a columns of queries beside `x`.
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, x: &Tensor, a: usize) -> bool {
+        match self {
+            Self::Softmax(attend) => {
+                super::cuda::attends(x, [a / attend.heads; 2], None, &attend.blocks)
+            }
+            Self::Kernel(how) => super::cuda::kernelises(x, how, a),
+        }
+    }
+
     fn check(&self, b: usize, n: usize, a: usize) -> Result<()> {
         match self {
             Self::Softmax(attend) => attend.check(b, n),

@@ -81,9 +81,8 @@ pub fn attention_kv(
         return fused::side_by_side(q, kv, extra, how);
     }
     #[cfg(feature = "cuda")]
-    if cuda::attends(kv, [a / how.heads; 2]) && extra.is_none_or(|(kind, _)| kind == Extra::Keys) {
-        let terms = extra.map(|(_, terms)| terms);
-        return cuda::attention(cuda::Parts::side_by_side(q, kv, terms, how)?, how);
+    if cuda::attends(kv, [a / how.heads; 2], extra.map(|(kind, _)| kind), &how.blocks) {
+        return cuda::attention(cuda::Parts::side_by_side(q, kv, extra, how)?, how);
     }
     let (k, v) = (k.contiguous()?, v.contiguous()?);
     reference::composed(&Given { dot: Some((q, &k)), v: &v, extra }, how)
@@ -100,7 +99,7 @@ pub fn attention_joined(qkv: &Tensor, how: &Attend) -> Result<Tensor> {
         return fused::joined(qkv, how);
     }
     #[cfg(feature = "cuda")]
-    if cuda::attends(qkv, [row / 3 / how.heads; 2]) {
+    if cuda::attends(qkv, [row / 3 / how.heads; 2], None, &how.blocks) {
         return cuda::attention(cuda::Parts::joined(qkv, how)?, how);
     }
     let part = |i: usize| qkv.narrow(2, i * row / 3, row / 3)?.contiguous();
@@ -144,10 +143,20 @@ fn run(x: &Given, how: &Attend) -> Result<Tensor> {
         return fused::fused(x, how);
     }
     #[cfg(feature = "cuda")]
-    if let (Some((q, k)), None) = (x.dot, x.extra)
-        && cuda::attends(x.v, [q.dim(2)? / how.heads, x.v.dim(2)? / how.heads])
     {
-        return cuda::attention(cuda::Parts::apart(q, k, x.v, how)?, how);
+        let (h, kind) = (how.heads, x.extra.map(|(kind, _)| kind));
+        let width = x.dot.map_or(Ok(0), |(q, _)| q.dim(2))? / h;
+        if cuda::attends(x.v, [width, x.v.dim(2)? / h], kind, &how.blocks) {
+            let parts = match (x.dot, x.extra) {
+                (Some((q, k)), None) => cuda::Parts::apart(q, k, x.v, how)?,
+                (Some((q, k)), extra) => {
+                    cuda::Parts::side_by_side(q, &Tensor::cat(&[k, x.v], 2)?, extra, how)?
+                }
+                (None, Some(extra)) => cuda::Parts::without_dot(x.v, extra, how)?,
+                (None, None) => bail!("attention: scores of nothing"),
+            };
+            return cuda::attention(parts, how);
+        }
     }
     reference::composed(x, how)
 }

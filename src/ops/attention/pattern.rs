@@ -152,6 +152,20 @@ impl Blocks {
         &self.lists
     }
 
+    /// Whether every query sees every key, once.
+    #[cfg(feature = "cuda")]
+    pub(in crate::ops) fn is_rectangle(&self) -> bool {
+        let all = Self::rectangle(self.n, self.m);
+        self.order.is_none() && self.per == Per::Nothing && self.lists == all.lists
+    }
+
+    /// The most queries of an entry.
+    #[cfg(feature = "cuda")]
+    pub(in crate::ops) fn longest(&self) -> usize {
+        let entries = self.lists.iter().flatten().flatten();
+        entries.map(|entry| entry.queries.len).max().unwrap_or(0)
+    }
+
     pub(in crate::ops) fn varies(&self) -> (bool, bool) {
         let each = matches!(self.per, Per::Both(_));
         (each || self.per == Per::Head, each || self.per == Per::Example)

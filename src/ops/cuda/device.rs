@@ -30,15 +30,36 @@ pub(crate) fn open(index: usize) -> Result<Device> {
 /// The compiled kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Module {
+    /// In f32, and in bf16.
     Attention,
+    AttentionBf16,
+    /// With pairs or distances.
+    Extra,
+    ExtraBf16,
+    Kernel,
     Rows,
     Optimiser,
 }
 
 impl Module {
+    pub(super) fn attention(like: &Tensor, extra: bool) -> Self {
+        match (like.dtype() == DType::BF16, extra) {
+            (false, false) => Self::Attention,
+            (true, false) => Self::AttentionBf16,
+            (false, true) => Self::Extra,
+            (true, true) => Self::ExtraBf16,
+        }
+    }
+
     fn image(self) -> &'static [u8] {
         match self {
             Self::Attention => include_bytes!(concat!(env!("OUT_DIR"), "/attention.fatbin")),
+            Self::AttentionBf16 => {
+                include_bytes!(concat!(env!("OUT_DIR"), "/attention_bf16.fatbin"))
+            }
+            Self::Extra => include_bytes!(concat!(env!("OUT_DIR"), "/extra.fatbin")),
+            Self::ExtraBf16 => include_bytes!(concat!(env!("OUT_DIR"), "/extra_bf16.fatbin")),
+            Self::Kernel => include_bytes!(concat!(env!("OUT_DIR"), "/kernel.fatbin")),
             Self::Rows => include_bytes!(concat!(env!("OUT_DIR"), "/rows.fatbin")),
             Self::Optimiser => include_bytes!(concat!(env!("OUT_DIR"), "/optimiser.fatbin")),
         }

@@ -1,16 +1,54 @@
 //! A whole attention layer.
 
-use super::attention::{Parts, backward, forward};
-use super::device::flat;
+use super::attention::{self, Parts};
+use super::device::{Fresh, flat};
 use super::feed_forward::packed;
+use super::kernel;
 use super::node::node;
 use super::rows::{Dropped, drop_backward, finish, norm, norm_backward};
-use crate::ops::{Attend, Layer};
-use candle_core::{DType, Result, Tensor};
+use crate::ops::{Layer, Mixing};
+use candle_core::{DType, Result, Tensor, bail};
 
-/// As [`crate::ops::attention_layer`], with a softmax. Kept for the backward pass: the
-/// projections, what was attended, and two numbers of each row and head.
-pub(in crate::ops) fn attention_layer(x: &Tensor, how: &Layer, attend: &Attend) -> Result<Tensor> {
+/// What a mixing keeps for its backward pass.
+enum Kept {
+    Softmax(attention::Kept),
+    Kernel(kernel::Kept),
+}
+
+/// What is attended, [b, n, a] of `qkv` [b, n, 3 a], and what is kept.
+fn forward(qkv: &Tensor, mixing: &Mixing) -> Result<(Fresh, Kept)> {
+    Ok(match mixing {
+        Mixing::Softmax(attend) => {
+            let (mixed, kept) = attention::forward(&Parts::joined(qkv, attend)?, attend)?;
+            (mixed, Kept::Softmax(kept))
+        }
+        Mixing::Kernel(how) => {
+            let (mixed, kept) = kernel::forward(qkv, how)?;
+            (mixed, Kept::Kernel(kept))
+        }
+    })
+}
+
+/// The slope of `qkv`, from what was attended and its slope.
+fn backward(
+    qkv: &Tensor,
+    mixing: &Mixing,
+    kept: &Kept,
+    (o, g): (&Tensor, &Tensor),
+) -> Result<Tensor> {
+    match (mixing, kept) {
+        (Mixing::Softmax(attend), Kept::Softmax(kept)) => {
+            let parts = Parts::joined(qkv, attend)?;
+            Ok(attention::backward(&parts, attend, kept, (o, g))?.swap_remove(0))
+        }
+        (Mixing::Kernel(how), Kept::Kernel(kept)) => kernel::backward(qkv, how, kept, (o, g)),
+        _ => bail!("attention layer: backward of another mixing"),
+    }
+}
+
+/// As [`crate::ops::attention_layer`]. Kept for the backward pass: the projections, what was
+/// attended, and two numbers of each row and head, or each head's state.
+pub(in crate::ops) fn attention_layer(x: &Tensor, how: &Layer) -> Result<Tensor> {
     let x = x.contiguous()?;
     let [q, k, v] = how.into;
     let all = [how.norm.0, how.norm.1, q, k, v, how.out];
@@ -26,21 +64,19 @@ pub(in crate::ops) fn attention_layer(x: &Tensor, how: &Layer, attend: &Attend) 
     let normed = norm(&held, (&norm_w, &norm_b), eps)?.into_tensor();
     let qkv = flat(&normed)?.matmul(&into.t()?)?.reshape((b, n, 3 * a))?;
     drop(normed);
-    let parts = Parts::joined(&qkv, attend)?;
-    let (mixed, kept) = forward(&parts, attend)?;
+    let (mixed, kept) = forward(&qkv, &how.mixing)?;
     let mixed = mixed.into_tensor();
     let y = flat(&mixed)?.matmul(&out_w.t()?)?.reshape(&shape)?;
     let out = finish(&y, None, how.residual.then_some(&held), &dropped)?;
     drop(y);
 
-    let (residual, attend) = (how.residual, attend.clone());
+    let (residual, mixing) = (how.residual, how.mixing.clone());
     node("attention-layer", &[&x, &packed_weights], out, move |_, g| {
         let e = flat(&drop_backward(g, &dropped)?.0)?;
         let out = e.t()?.matmul(&flat(&mixed)?)?.to_dtype(DType::F32)?;
         let dm = e.matmul(&out_w)?.reshape(mixed.shape())?;
         drop(e);
-        let parts = Parts::joined(&qkv, &attend)?;
-        let dqkv = backward(&parts, &attend, &kept, (&mixed, &dm))?.swap_remove(0);
+        let dqkv = backward(&qkv, &mixing, &kept, (&mixed, &dm))?;
         drop(dm);
         let dqkv = flat(&dqkv)?;
         let normed = norm(&held, (&norm_w, &norm_b), eps)?.into_tensor();

@@ -1,5 +1,5 @@
-//! Lists of blocks as kernels take them: tiles of 64 rows, and for each the tiles of columns
-//! that it goes through. Forward, and for the slope of the queries, rows are queries; for those
+//! Lists of blocks as kernels take them: tiles of rows, and for each the tiles of 64 columns that
+//! it goes through. Forward, and for the slope of the queries, rows are queries; for those
 //! of keys and values, rows are keys, which different entries may cut differently: their tiles
 //! lie on a grid of their own for each step that spans have.
 
@@ -7,7 +7,7 @@ use crate::ops::attention::{Blocks, Part, Rule, Span};
 use candle_core::{Device, Result, Tensor};
 use std::collections::{BTreeMap, HashMap};
 
-/// Rows and columns of a tile.
+/// Columns of a tile.
 const SIDE: usize = 64;
 
 /// `Rows` and `Cols` of kernels/attention.cu.
@@ -61,10 +61,10 @@ impl Builder {
     }
 }
 
-/// Pieces of at most [`SIDE`] places.
-fn pieces(span: Span) -> impl Iterator<Item = Span> + Clone {
-    let piece = move |first| Span::new(span.at(first), SIDE.min(span.len - first), span.step);
-    (0..span.len).step_by(SIDE).map(piece)
+/// Pieces of at most so many places.
+fn pieces(span: Span, most: usize) -> impl Iterator<Item = Span> + Clone {
+    let piece = move |first| Span::new(span.at(first), most.min(span.len - first), span.step);
+    (0..span.len).step_by(most).map(piece)
 }
 
 /// Whether any of these queries sees any of these keys.
@@ -95,19 +95,24 @@ fn parts(blocks: &Blocks, round: usize) -> impl Iterator<Item = &[crate::ops::at
     blocks.lists().iter().map(move |list| list.get(round).map_or(&[][..], Part::as_slice))
 }
 
-/// Rows are queries.
-pub(super) fn by_query(blocks: &Blocks, round: usize, device: &Device) -> Result<Lists> {
+/// Rows are queries, `side` of them to a tile.
+pub(super) fn by_query(
+    blocks: &Blocks,
+    round: usize,
+    side: usize,
+    device: &Device,
+) -> Result<Lists> {
     let mut builder = Builder::default();
     builder.next_list();
     for part in parts(blocks, round) {
         for entry in part {
-            for queries in pieces(entry.queries) {
+            for queries in pieces(entry.queries, side) {
                 let keys = entry
                     .keys
                     .iter()
-                    .flat_map(|&(span, rule)| pieces(span).map(move |keys| (keys, rule)));
+                    .flat_map(|&(span, rule)| pieces(span, SIDE).map(move |keys| (keys, rule)));
                 let seen = keys.filter(|&(keys, rule)| meet(queries, keys, rule));
-                builder.push(queries, seen.map(|(k, rule)| cols(k, rule, (0, SIDE))).collect());
+                builder.push(queries, seen.map(|(k, rule)| cols(k, rule, (0, side))).collect());
             }
         }
         builder.next_list();
@@ -115,8 +120,14 @@ pub(super) fn by_query(blocks: &Blocks, round: usize, device: &Device) -> Result
     builder.finish(device)
 }
 
-/// Rows are keys: lists for each step of the keys' spans. The rows of one are disjoint.
-pub(super) fn by_key(blocks: &Blocks, round: usize, device: &Device) -> Result<Vec<Lists>> {
+/// Rows are keys, `side` of them to a tile: lists for each step of the keys' spans. The rows of
+/// one are disjoint.
+pub(super) fn by_key(
+    blocks: &Blocks,
+    round: usize,
+    side: usize,
+    device: &Device,
+) -> Result<Vec<Lists>> {
     let spans = parts(blocks, round).flatten().flat_map(|entry| &entry.keys);
     let mut steps: Vec<usize> = spans.map(|(span, _)| span.step).collect();
     steps.sort_unstable();
@@ -130,19 +141,19 @@ pub(super) fn by_key(blocks: &Blocks, round: usize, device: &Device) -> Result<V
                 for &(span, rule) in entry.keys.iter().filter(|(span, _)| span.step == step) {
                     let (class, first) = (span.start % step, span.start / step);
                     let last = first + span.len;
-                    for tile in first / SIDE..last.div_ceil(SIDE) {
-                        let (from, to) = (first.max(tile * SIDE), last.min((tile + 1) * SIDE));
+                    for tile in first / side..last.div_ceil(side) {
+                        let (from, to) = (first.max(tile * side), last.min((tile + 1) * side));
                         let keys = Span::new(class + from * step, to - from, step);
-                        let range = (from - tile * SIDE, to - tile * SIDE);
-                        let seeing = pieces(entry.queries).filter(|&q| meet(q, keys, rule));
+                        let range = (from - tile * side, to - tile * side);
+                        let seeing = pieces(entry.queries, SIDE).filter(|&q| meet(q, keys, rule));
                         let seeing = seeing.map(|queries| cols(queries, rule, range));
                         tiles.entry((class, tile)).or_default().extend(seeing);
                     }
                 }
             }
             for ((class, tile), seeing) in tiles {
-                let start = class + tile * SIDE * step;
-                let len = SIDE.min((blocks.m() - start).div_ceil(step));
+                let start = class + tile * side * step;
+                let len = side.min((blocks.m() - start).div_ceil(step));
                 builder.push(Span::new(start, len, step), seeing);
             }
             builder.next_list();

@@ -6,8 +6,10 @@
 
 mod adam;
 mod attention;
+mod call;
 mod device;
 mod feed_forward;
+mod kernel;
 mod layer;
 mod lists;
 mod node;
@@ -17,5 +19,6 @@ pub(crate) use adam::Adam;
 pub(super) use attention::{Parts, attends, attention};
 pub(crate) use device::{open, serves};
 pub(super) use feed_forward::feed_forward;
+pub(super) use kernel::{kernel_attention, kernelises};
 pub(super) use layer::attention_layer;
 pub(super) use rows::{add_dropout, embed, embeds, layer_norm, linear};

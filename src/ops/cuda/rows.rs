@@ -9,7 +9,7 @@ use candle_core::{DType, Result, Tensor, bail};
 
 /// Dropout as kernels take it.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Drop {
     lanes: u64,
     threshold: u32,

@@ -19,6 +19,8 @@ pub(super) use fused::{backward, forward};
 
 use super::Mask;
 use super::cpu::fused as fits;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::recorder::record;
 use candle_core::{DType, Result, Tensor, bail};
 
@@ -56,7 +58,14 @@ pub fn kernel_attention(qkv: &Tensor, how: &Kernelised) -> Result<Tensor> {
         bail!("kernel_attention: {:?} for queries, keys and values", qkv.shape());
     }
     how.check(b, n, row / 3)?;
-    if fits(qkv) { fused::fused(qkv, how) } else { reference(qkv, how) }
+    if fits(qkv) {
+        return fused::fused(qkv, how);
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::kernelises(qkv, how, row / 3) {
+        return cuda::kernel_attention(qkv, how);
+    }
+    reference(qkv, how)
 }
 
 /// The same, composed of Candle's ops.

@@ -25,6 +25,10 @@ template <> struct Core<bf16> {
                  : "=r"(a.x[0]), "=r"(a.x[1]), "=r"(a.x[2]), "=r"(a.x[3]) : "r"(at));
     return a;
   }
+  // The same, for the k order of load_b_kn.
+  static __device__ __forceinline__ A load_a_kn(const bf16 *s, int stride, int lane) {
+    return load_a(s, stride, lane);
+  }
   // Two neighbouring n-tiles of a matrix that lies as [n][k].
   static __device__ __forceinline__ void load_b_nk(B b[2], const bf16 *s, int stride, int lane) {
     uint32_t at = shared_address(s + ((lane & 7) + (lane >> 4) * 8) * stride + ((lane >> 3) & 1) * 8);
@@ -45,6 +49,12 @@ template <> struct Core<bf16> {
   static __device__ __forceinline__ A from_c(const float (*c)[4]) {
     return A{{pack(c[0][0], c[0][1]), pack(c[0][2], c[0][3]), pack(c[1][0], c[1][1]),
               pack(c[1][2], c[1][3])}};
+  }
+  // Of a function of row and k, for the k order of load_b_kn.
+  template <typename F> static __device__ __forceinline__ A gather(int lane, F f) {
+    int g = lane >> 2, t = 2 * (lane & 3);
+    return A{{pack(f(g, t), f(g, t + 1)), pack(f(g + 8, t), f(g + 8, t + 1)),
+              pack(f(g, t + 8), f(g, t + 9)), pack(f(g + 8, t + 8), f(g + 8, t + 9))}};
   }
   static __device__ __forceinline__ void mma(float c[4], const A &a, const B &b) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, "
@@ -75,6 +85,15 @@ template <> struct Core<float> {
     split(p[8 * stride + 4], a.x[3], a.y[3]);
     return a;
   }
+  static __device__ __forceinline__ A load_a_kn(const float *s, int stride, int lane) {
+    const float *p = s + (lane >> 2) * stride + 2 * (lane & 3);
+    A a;
+    split(p[0], a.x[0], a.y[0]);
+    split(p[8 * stride], a.x[1], a.y[1]);
+    split(p[1], a.x[2], a.y[2]);
+    split(p[8 * stride + 1], a.x[3], a.y[3]);
+    return a;
+  }
   static __device__ __forceinline__ void load_b_nk(B b[2], const float *s, int stride, int lane) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
@@ -98,6 +117,15 @@ template <> struct Core<float> {
     split(c[0][2], a.x[1], a.y[1]);
     split(c[0][1], a.x[2], a.y[2]);
     split(c[0][3], a.x[3], a.y[3]);
+    return a;
+  }
+  template <typename F> static __device__ __forceinline__ A gather(int lane, F f) {
+    int g = lane >> 2, t = 2 * (lane & 3);
+    A a;
+    split(f(g, t), a.x[0], a.y[0]);
+    split(f(g + 8, t), a.x[1], a.y[1]);
+    split(f(g, t + 1), a.x[2], a.y[2]);
+    split(f(g + 8, t + 1), a.x[3], a.y[3]);
     return a;
   }
   static __device__ __forceinline__ void product(float c[4], const uint32_t a[4], const uint32_t b[2]) {
