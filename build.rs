@@ -73,7 +73,7 @@ fn kernels() -> Result<(), String> {
     let nvcc = cudaforge::CudaToolkit::detect().map_err(said)?.nvcc_path;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     // Files with many kernels are compiled once for each type, beside each other.
-    let all = ["attention", "extra", "kernel", "rows", "optimiser"];
+    let all = ["attention", "extra", "kernel", "rows", "optimiser", "sort"];
     let halves = ["attention", "extra"];
     let jobs = halves.map(|name| (name, true)).into_iter().chain(all.map(|name| (name, false)));
     let mut running = Vec::new();

@@ -22,7 +22,6 @@ use crate::layers::{Context, Linear, normal};
 use crate::ops::attention::{Entry, Order, Part, Rule, blocks};
 use crate::ops::{Attend, Blocks, Mask, attention, unit_heads};
 use candle_core::{D, Device, Tensor};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
@@ -109,16 +108,15 @@ impl Reformer {
         })
     }
 
-    /// The bucket of each position in each round, [rounds][b][heads][n].
-    fn hash(&self, q: &Tensor, cx: &Context) -> candle_core::Result<Vec<u32>> {
+    /// The bucket of each position in each round, u32 [rounds, b, heads, n].
+    fn hash(&self, q: &Tensor, cx: &Context) -> candle_core::Result<Tensor> {
         let (b, n, _) = q.dims3()?;
         let (h, w) = (self.heads, self.head_width);
         let mut rng = cx.drawn("rotations").stream();
         let q = q.detach().reshape((b, n, h, w))?.permute((2, 0, 1, 3))?;
         let q = q.reshape((h, b * n, w))?.contiguous()?;
-        let mut all = Vec::with_capacity(self.options.rounds * b * h * n);
-        for _ in 0..self.options.rounds {
-            let mut buckets = vec![0u32; h * b * n];
+        let mut round = || {
+            let mut buckets: Option<Tensor> = None;
             for &factor in &self.factors {
                 let rotations: Vec<f64> =
                     (0..h * w * factor / 2).map(|_| normal(&mut rng)).collect();
@@ -127,45 +125,41 @@ impl Reformer {
                     .to_device(q.device())?;
                 let rotated = q.matmul(&rotations)?;
                 let sides = Tensor::cat(&[&rotated, &rotated.neg()?], 2)?;
-                let found = sides.argmax(D::Minus1)?.flatten_all()?.to_vec1::<u32>()?;
-                let digit = |(to, found): (&mut u32, u32)| *to = *to * factor as u32 + found;
-                buckets.iter_mut().zip(found).for_each(digit);
+                let found = sides.argmax(D::Minus1)?;
+                buckets = Some(match buckets {
+                    Some(before) => (before.affine(factor as f64, 0.0)? + found)?,
+                    None => found,
+                });
             }
-            for example in 0..b {
-                for head in 0..h {
-                    all.extend_from_slice(&buckets[(head * b + example) * n..][..n]);
-                }
-            }
-        }
-        Ok(all)
+            let Some(buckets) = buckets else { candle_core::bail!("reformer: no buckets") };
+            buckets.reshape((h, b, n))?.transpose(0, 1)?.contiguous()
+        };
+        let rounds = (0..self.options.rounds).map(|_| round());
+        Tensor::stack(&rounds.collect::<candle_core::Result<Vec<_>>>()?, 0)
     }
 
     /// What is seen of positions in these buckets.
-    fn blocks(&self, buckets: &[u32], mask: &Mask) -> candle_core::Result<Blocks> {
-        let Options { chunk, rounds, back, ahead, .. } = self.options;
-        sorted(buckets, mask, (rounds, self.heads), (chunk, back, ahead))
+    fn blocks(&self, buckets: &Tensor, mask: &Mask) -> candle_core::Result<Blocks> {
+        let Options { chunk, back, ahead, .. } = self.options;
+        sorted(buckets, self.factors.iter().product(), mask, (chunk, back, ahead))
     }
 }
 
-/// Positions sorted by (bucket, position) in each round, in chunks that see those around.
+/// Positions sorted by (bucket, position) in each round, in chunks that see those around:
+/// `buckets` [rounds, b, heads, n] below `count`, u32.
 pub fn sorted(
-    buckets: &[u32],
+    buckets: &Tensor,
+    count: usize,
     mask: &Mask,
-    (rounds, heads): (usize, usize),
     (chunk, back, ahead): (usize, usize, usize),
 ) -> candle_core::Result<Blocks> {
-    let (b, n) = (mask.batch(), mask.n());
-    let mut positions: Vec<u32> = (0..buckets.len()).map(|i| (i % n) as u32).collect();
-    let rows = positions.par_chunks_exact_mut(n).zip(buckets.par_chunks_exact(n));
-    rows.enumerate().for_each(|(row, (positions, buckets))| {
-        let valid = mask.row(row / heads % b);
-        positions.sort_unstable_by_key(|&p| (!valid[p as usize], buckets[p as usize], p));
-    });
-    let lists = (0..b).map(|example| {
+    let rounds = buckets.dim(0)?;
+    let order = Order::by_bucket(buckets, count, mask)?;
+    let lists = (0..mask.batch()).map(|example| {
         let real = mask.row(example).iter().filter(|&&v| v).count();
         vec![chunks(real, chunk, back, ahead); rounds]
     });
-    Ok(Blocks::sorted(Order::new(positions, (rounds, b, heads, n))?, lists.collect()))
+    Ok(Blocks::sorted(order, lists.collect()))
 }
 
 /// Chunks of `n` places and the chunks around each, in a ring.

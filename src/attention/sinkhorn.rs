@@ -23,6 +23,7 @@ use crate::ops::sort::shares;
 use crate::ops::{Attend, Blocks, Extra, Mask, attention_kv, mix, sort_blocks};
 use candle_core::{D, DType, Device, Tensor};
 use rand::Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -158,13 +159,12 @@ fn gumbel(
     (dtype, device): (DType, &Device),
 ) -> candle_core::Result<Tensor> {
     let key = cx.drawn("gumbel");
-    let mut noise = Vec::with_capacity(b * h * count);
-    for example in 0..b as u64 {
-        let mut rng = key.index(cx.first_example + example).stream();
+    let mut noise = vec![0f64; b * h * count];
+    noise.par_chunks_exact_mut(h * count).enumerate().for_each(|(example, noise)| {
+        let mut rng = key.index(cx.first_example + example as u64).stream();
         // 1 - u lies in (0, 1]; the floor keeps -ln from being zero.
-        let draw = |_| -(-(1.0 - rng.random::<f64>()).ln()).max(1e-300).ln();
-        noise.extend((0..h * count).map(draw));
-    }
+        noise.fill_with(|| -(-(1.0 - rng.random::<f64>()).ln()).max(1e-300).ln());
+    });
     Tensor::from_vec(noise, (b, h, count), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
 }
 

@@ -16,6 +16,10 @@ pub fn mix(x: &Tensor, weights: &Tensor, mask: &Mask) -> Result<Tensor> {
         let mask = (mask.batch(), mask.n());
         bail!("mix: x {:?}, weights {:?}, mask {mask:?}", x.shape(), weights.shape());
     }
+    #[cfg(feature = "cuda")]
+    if super::cuda::serves(x) {
+        return super::cuda::mix(x, weights, mask);
+    }
     if fused(x) {
         x.contiguous()?.apply_op2(&weights.contiguous()?, Fused { mask: mask.clone() })
     } else {

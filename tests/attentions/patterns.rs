@@ -327,7 +327,8 @@ fn reformer_rounds_and_rotations() {
 fn reformer_chunks_are_a_ring() {
     let buckets: Vec<u32> = (0..N as u32).map(|i| i * 7 % 5).collect();
     let mask = Mask::from_lengths(&[N], N).unwrap();
-    let blocks = sorted(&buckets, &mask, (1, 1), (4, 1, 0)).unwrap();
+    let tensor = Tensor::from_slice(&buckets, (1, 1, 1, N), &Device::Cpu).unwrap();
+    let blocks = sorted(&tensor, 5, &mask, (4, 1, 0)).unwrap();
     let dense = blocks.dense(0, 0);
     let mut order: Vec<usize> = (0..N).collect();
     order.sort_by_key(|&i| (buckets[i], i));

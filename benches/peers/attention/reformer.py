@@ -38,7 +38,7 @@ class Reformer(Attention):
 
     def drawn(self, factor, like):
         shape = (self.options["rounds"], self.heads, self.head_width, factor // 2)
-        return torch.randn(shape, dtype=like.dtype)
+        return torch.randn(shape, dtype=like.dtype, device=like.device)
 
     @torch.no_grad()
     def order(self, q):
@@ -50,7 +50,7 @@ class Reformer(Attention):
             rotated = (q @ rotation).unflatten(3, (-1, factor // 2))
             found = torch.cat([rotated, -rotated], -1).argmax(-1)
             buckets = buckets * factor + found
-        return (buckets.mT * n + torch.arange(n)).argsort(-1)
+        return (buckets.mT * n + torch.arange(n, device=buckets.device)).argsort(-1)
 
     def forward(self, x, order=None):
         """The output, and the order: given back, it spares the hashing."""
@@ -61,7 +61,7 @@ class Reformer(Attention):
             order = self.order(qv[:, :, :, 0].detach())
         rounds, count = order.shape[2], -(-n // size)
         places = F.pad(order, (0, count * size - n)).reshape(b, h, -1)
-        rows = places + torch.arange(b * h).view(b, h, 1) * n
+        rows = places + torch.arange(b * h, device=places.device).view(b, h, 1) * n
         # An embedding's backward pass is the fastest sum of gathered rows that torch has.
         sorted_ = F.embedding(rows, qv.reshape(b * h * n, 2 * d))
         q, v = sorted_.view(b, h, rounds, count, size, 2, d).unbind(5)
@@ -83,8 +83,8 @@ class Reformer(Attention):
         o = self.drop((scores - sums).exp()) @ around(v)
 
         # Back to the order of the sequence, and the rounds by their sums.
-        undo = torch.empty_like(order).scatter_(3, order, torch.arange(n).expand_as(order))
-        index = undo + torch.arange(b * h * rounds).view(b, h, rounds, 1) * (count * size)
+        undo = torch.empty_like(order).scatter_(3, order, torch.arange(n, device=order.device).expand_as(order))
+        index = undo + torch.arange(b * h * rounds, device=undo.device).view(b, h, rounds, 1) * (count * size)
         o = F.embedding(index, o.reshape(-1, d))
         if rounds > 1:
             sums = sums.flatten(3).gather(3, undo)

@@ -1,6 +1,7 @@
 //! Which keys each query sees, in blocks.
 
 use super::order::Order;
+use candle_core::Result;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -150,6 +151,12 @@ impl Blocks {
     #[cfg(feature = "cuda")]
     pub(in crate::ops) fn lists(&self) -> &[Vec<Part>] {
         &self.lists
+    }
+
+    /// The same with an order that can be read here.
+    pub(super) fn on_host(&self) -> Result<Self> {
+        let order = self.order.as_ref().map(|order| order.on_host().map(Arc::new)).transpose()?;
+        Ok(Self { order, lists: self.lists.clone(), ..*self })
     }
 
     /// Whether every query sees every key, once.

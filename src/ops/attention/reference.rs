@@ -52,6 +52,7 @@ pub(super) fn composed(x: &Given, how: &Attend) -> Result<Tensor> {
     // whose lists differ.
     let (by_head, by_example) = how.blocks.varies();
     let sorted = how.blocks.order().is_some();
+    let blocks = how.blocks.on_host()?;
     let heads = if by_head || sorted { h } else { 1 };
     let examples = if by_example || sorted { b } else { 1 };
     let mut seen = vec![0f32; examples * heads * n * m];
@@ -59,7 +60,7 @@ pub(super) fn composed(x: &Given, how: &Attend) -> Result<Tensor> {
     for (at, (seen, last)) in
         seen.chunks_exact_mut(n * m).zip(last.chunks_exact_mut(n * m)).enumerate()
     {
-        how.blocks.visit(at / heads, at % heads, |i, j, resort| {
+        blocks.visit(at / heads, at % heads, |i, j, resort| {
             seen[i * m + j] += 1.0;
             last[i * m + j] = f32::from(resort);
         });

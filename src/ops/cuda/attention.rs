@@ -115,10 +115,11 @@ impl Parts {
         self.qk.max(self.w).next_power_of_two().max(16)
     }
 
-    /// Warps of a block, of 16 rows each.
+    /// Warps of a block whose rows are queries, of 16 rows each.
     fn warps(&self, how: &Attend) -> usize {
         let long = how.blocks.longest() >= LONG;
-        if self.kind() == Kind::Plain && self.width() <= 64 && long { 8 } else { 4 }
+        let half = self.operands[0].dtype() == DType::BF16;
+        if self.kind() == Kind::Plain && self.width() <= 64 && half && long { 8 } else { 4 }
     }
 
     fn output(&self) -> Place {
@@ -297,15 +298,14 @@ pub(super) fn backward(
     let extra = extra_slopes(x, how, kept, &mut call)?;
     let mut made = kept.by_key.lock().unwrap_or_else(PoisonError::into_inner);
     if made.is_none() {
-        let side = x.warps(how) * 16;
-        let lists = (0..how.blocks.rounds()).map(|i| by_key(&how.blocks, i, side, like.device()));
+        let lists = (0..how.blocks.rounds()).map(|i| by_key(&how.blocks, i, like.device()));
         *made = Some(lists.collect::<Result<_>>()?);
     }
     let all = made.iter().flatten().enumerate();
     let all = all.flat_map(|(round, lists)| lists.iter().map(move |lists| (round, lists)));
     for (i, (round, lists)) in all.enumerate() {
         let call = kept.over(call, x, (round, i > 0), lists)?;
-        run("_keys", shape, &call, lists.most, x.b, like)?;
+        run("_keys", (x.kind(), x.width(), 4), &call, lists.most, x.b, like)?;
     }
     if let (Some(extra), Some((kind, i))) = (extra, x.extra) {
         let operand = &x.operands[i];

@@ -39,6 +39,7 @@ pub(super) enum Module {
     Kernel,
     Rows,
     Optimiser,
+    Sort,
 }
 
 impl Module {
@@ -62,6 +63,7 @@ impl Module {
             Self::Kernel => include_bytes!(concat!(env!("OUT_DIR"), "/kernel.fatbin")),
             Self::Rows => include_bytes!(concat!(env!("OUT_DIR"), "/rows.fatbin")),
             Self::Optimiser => include_bytes!(concat!(env!("OUT_DIR"), "/optimiser.fatbin")),
+            Self::Sort => include_bytes!(concat!(env!("OUT_DIR"), "/sort.fatbin")),
         }
     }
 }
@@ -213,16 +215,22 @@ impl Fresh {
         Ok(Self { storage, shape, address })
     }
 
-    /// `a b` [m, n], of [m, k] and [k, n] which may be views that are turned.
+    /// `a b` [m, n], of [m, k] and [k, n] which may be views that are turned; or as many of them
+    /// as the leading axis has, which may be the same one again and again.
     pub(super) fn product(a: &Tensor, b: &Tensor) -> Result<Self> {
-        let ((m, k), (_, n)) = (a.dims2()?, b.dims2()?);
+        let (batch, m, k) = if a.rank() == 3 { a.dims3()? } else { (1, a.dim(0)?, a.dim(1)?) };
+        let n = b.dim(b.rank() - 1)?;
+        if b.dims()[..b.rank() - 1] != [&a.dims()[..a.rank() - 2], &[k]].concat() {
+            bail!("product of {:?} and {:?}", a.shape(), b.shape());
+        }
         let ((a, la), (b, lb)) = (a.storage_and_layout(), b.storage_and_layout());
         let (Storage::Cuda(a), Storage::Cuda(b)) = (&*a, &*b) else {
             bail!("a fused CUDA op was given tensors of another device")
         };
-        let storage = a.matmul(b, (1, m, n, k), la, lb)?;
+        let storage = a.matmul(b, (batch, m, n, k), la, lb)?;
         let address = start_of(&storage)?;
-        Ok(Self { storage, shape: (m, n).into(), address })
+        let shape = if la.shape().rank() == 3 { (batch, m, n).into() } else { (m, n).into() };
+        Ok(Self { storage, shape, address })
     }
 
     pub(super) fn shaped(self, shape: impl Into<Shape>) -> Self {

@@ -15,7 +15,7 @@ const ROWS: usize = 5;
 const COLS: usize = 8;
 type Cols = [i32; COLS];
 
-/// On the device: rows, columns, and where the rows of each list begin.
+/// On the device: rows, columns, and where the rows of each list begin and end.
 pub(super) struct Lists {
     pub rows: Tensor,
     pub cols: Tensor,
@@ -29,6 +29,8 @@ struct Builder {
     rows: Vec<u32>,
     cols: Vec<u32>,
     starts: Vec<u32>,
+    /// Where the rows of the list that is being made begin.
+    begun: u32,
     /// Where each sequence of columns is.
     known: HashMap<Vec<Cols>, (u32, u32)>,
 }
@@ -44,12 +46,21 @@ impl Builder {
         self.rows.extend([start, step, len, first, last]);
     }
 
+    /// Ends a list.
     fn next_list(&mut self) {
-        self.starts.push((self.rows.len() / ROWS) as u32);
+        let end = (self.rows.len() / ROWS) as u32;
+        self.starts.extend([self.begun, end]);
+        self.begun = end;
+    }
+
+    /// A list like the one before.
+    fn same_list(&mut self) {
+        let last = self.starts.len().saturating_sub(2);
+        self.starts.extend_from_within(last..);
     }
 
     fn finish(self, device: &Device) -> Result<Lists> {
-        let most = self.starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0) as usize;
+        let most = self.starts.chunks(2).map(|list| list[1] - list[0]).max().unwrap_or(0) as usize;
         let tensor = |mut x: Vec<u32>| {
             // A tensor without elements has no address.
             x.resize(x.len().max(1), 0);
@@ -103,8 +114,12 @@ pub(super) fn by_query(
     device: &Device,
 ) -> Result<Lists> {
     let mut builder = Builder::default();
-    builder.next_list();
+    let mut before = None;
     for part in parts(blocks, round) {
+        if before.replace(part) == Some(part) {
+            builder.same_list();
+            continue;
+        }
         for entry in part {
             for queries in pieces(entry.queries, side) {
                 let keys = entry
@@ -120,22 +135,22 @@ pub(super) fn by_query(
     builder.finish(device)
 }
 
-/// Rows are keys, `side` of them to a tile: lists for each step of the keys' spans. The rows of
-/// one are disjoint.
-pub(super) fn by_key(
-    blocks: &Blocks,
-    round: usize,
-    side: usize,
-    device: &Device,
-) -> Result<Vec<Lists>> {
+/// Rows are keys, 64 of them to a tile: lists for each step of the keys' spans. The rows of one
+/// are disjoint.
+pub(super) fn by_key(blocks: &Blocks, round: usize, device: &Device) -> Result<Vec<Lists>> {
+    let side = SIDE;
     let spans = parts(blocks, round).flatten().flat_map(|entry| &entry.keys);
     let mut steps: Vec<usize> = spans.map(|(span, _)| span.step).collect();
     steps.sort_unstable();
     steps.dedup();
     let of_step = |step: usize| {
         let mut builder = Builder::default();
-        builder.next_list();
+        let mut before = None;
         for part in parts(blocks, round) {
+            if before.replace(part) == Some(part) {
+                builder.same_list();
+                continue;
+            }
             let mut tiles: BTreeMap<(usize, usize), Vec<Cols>> = BTreeMap::new();
             for entry in part {
                 for &(span, rule) in entry.keys.iter().filter(|(span, _)| span.step == step) {

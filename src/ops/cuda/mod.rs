@@ -12,8 +12,10 @@ mod feed_forward;
 mod kernel;
 mod layer;
 mod lists;
+mod mix;
 mod node;
 mod rows;
+mod sort;
 
 pub(crate) use adam::Adam;
 pub(super) use attention::{Parts, attends, attention};
@@ -21,4 +23,6 @@ pub(crate) use device::{open, serves};
 pub(super) use feed_forward::feed_forward;
 pub(super) use kernel::{kernel_attention, kernelises};
 pub(super) use layer::attention_layer;
+pub(super) use mix::mix;
 pub(super) use rows::{add_dropout, embed, embeds, layer_norm, linear};
+pub(super) use sort::sort_buckets;

@@ -28,7 +28,7 @@ struct Call {
   Field q, k, v, o, g, dq, dk, dv;
   const Rows *rows;
   const Cols *cols;
-  const int *lists;         // the rows of list i are lists[i]..lists[i + 1]
+  const int *lists;         // the rows of list i are lists[2 i]..lists[2 i + 1]
   const uint32_t *order;    // [b, h, n] positions by place, or null
   const uint8_t *queries;   // [b, n] which are tokens
   const uint8_t *keys;      // [b, m]
@@ -133,8 +133,8 @@ __device__ __forceinline__ int list_of(const Call &c, int b, int h) {
   return c.per_example ? (c.per_head ? b * c.h + h : b) : (c.per_head ? h : 0);
 }
 __device__ __forceinline__ bool find_rows(const Call &c, int b, int h, int index, Rows &rows) {
-  int list = list_of(c, b, h), i = c.lists[list] + index;
-  if (i >= c.lists[list + 1]) return false;
+  int list = list_of(c, b, h), i = c.lists[2 * list] + index;
+  if (i >= c.lists[2 * list + 1]) return false;
   rows = c.rows[i];
   return true;
 }
@@ -320,13 +320,13 @@ template <typename T, int W, int E, int WARPS> __device__ __forceinline__ void f
       for (int n = 0; n < SIDE / 8; n++) most = fmaxf(most, fmaxf(p[n][2 * r], p[n][2 * r + 1]));
       most = quad_max(most);
       // Without any key so far every exponent is -inf, whatever is subtracted.
-      float from = most == -INFINITY ? 0.f : most, fade = exp2f(top[r] - from), add = 0.f;
+      float from = most == -INFINITY ? 0.f : most, fade = power_of_two(top[r] - from), add = 0.f;
       top[r] = most;
 #pragma unroll
       for (int n = 0; n < SIDE / 8; n++)
 #pragma unroll
         for (int i = 2 * r; i < 2 * r + 2; i++) {
-          p[n][i] = exp2f(p[n][i] - from);
+          p[n][i] = power_of_two(p[n][i] - from);
           add += p[n][i];
         }
       sum[r] = sum[r] * fade + add;
@@ -362,9 +362,9 @@ template <typename T, int W, int E, int WARPS> __device__ __forceinline__ void f
     float lse = top[r] + log2f(total), old = 0.f, now = 1.f / total, before = c.lse[stat];
     if (c.again && before != INFINITY) {
       float most = fmaxf(before, lse);
-      float both = most + log2f(exp2f(before - most) + exp2f(lse - most));
-      old = exp2f(before - both);
-      now *= exp2f(lse - both);
+      float both = most + log2f(power_of_two(before - most) + power_of_two(lse - most));
+      old = power_of_two(before - both);
+      now *= power_of_two(lse - both);
       lse = both;
     }
     if (c.drop.lanes) now *= c.drop.scale;
@@ -410,7 +410,7 @@ __device__ __forceinline__ void weigh(const Call &c, float p[SIDE / 8][4], float
         int key = KEYS ? rows.position[row] : side.position[col];
         uint32_t index = ((uint32_t)h * c.n + (uint32_t)query) * (uint32_t)c.m + (uint32_t)key;
         bool stays = hashed(lanes, index) >= c.drop.threshold;
-        float weight = exp2f(p[n][i] - lse);
+        float weight = power_of_two(p[n][i] - lse);
         ds[n][i] = weight * fmaf(stays ? ds[n][i] : 0.f, c.drop.scale, -dot);
         p[n][i] = stays ? weight : 0.f;
       }
@@ -422,7 +422,7 @@ __device__ __forceinline__ void weigh(const Call &c, float p[SIDE / 8][4], float
     for (int i = 0; i < 4; i++) {
       int col = n * 8 + (lane & 3) * 2 + (i & 1), row = mine[i >> 1];
       float lse = KEYS ? side.lse[col] : rows.lse[row], dot = KEYS ? side.dot[col] : rows.dot[row];
-      p[n][i] = exp2f(p[n][i] - lse);
+      p[n][i] = power_of_two(p[n][i] - lse);
       ds[n][i] = p[n][i] * (ds[n][i] - dot);
     }
 }

@@ -31,6 +31,13 @@ __device__ __forceinline__ float kept(const Drop &drop, uint2 lanes, uint32_t i)
   return hashed(lanes, i) >= drop.threshold ? drop.scale : 0.f;
 }
 
+// 2^x without the care for denormal numbers that exp2f takes.
+__device__ __forceinline__ float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll
   for (int step = 16; step > 0; step >>= 1) x += __shfl_xor_sync(~0u, x, step);
