@@ -429,7 +429,7 @@ fn every_model() {
             };
             let (loss, right) = of(DType::F32, &Device::Cpu);
             let whole = right.values().map(|g| norm(g).powi(2)).sum::<f64>().sqrt();
-            for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::BF16, 0.1)] {
+            for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::BF16, 0.5)] {
                 let (found, all) = of(dtype, &gpu);
                 let (again, twice) = of(dtype, &gpu);
                 assert_eq!(found.to_bits(), again.to_bits(), "{}: {dtype:?} loss", variant.name);
@@ -448,7 +448,8 @@ fn every_model() {
                     let right = dtype == DType::BF16 || by < tolerance;
                     assert!(right, "{} {dtype:?}: {name} is off by {by:e}", variant.name);
                 }
-                // Rounding to bf16 is up to 2^-9 in each of some thirty values one after another.
+                // In bf16 units of the head's ReLU fall on the other side of zero: each is a
+                // tenth of an example's slope. A slope of the wrong sign or size is 1 off.
                 let by = square.sqrt() / whole;
                 let what = "the whole gradient";
                 assert!(by < tolerance, "{} {dtype:?}: {what} is off by {by:e}", variant.name);
@@ -554,5 +555,40 @@ fn bf16_trains_as_f32() {
         let by = (mean(&half) - centre).abs();
         println!("{name}: f32 {exact:.4?}, bf16 {half:.4?}");
         assert!(by < spread.sqrt(), "{name}: f32 {exact:?}, bf16 {half:?}");
+    }
+}
+
+/// What is told before the start is near what a step takes of the pool: not less, but for a
+/// tenth, and not three times as much.
+#[test]
+fn memory_is_as_planned() {
+    let Some(gpu) = gpu() else { return };
+    let registry = Registry::builtin();
+    for variant in registry.iter() {
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let (model_section, sizes) = section(variant);
+            let wide = ModelSection {
+                length: 2048,
+                width: 256,
+                qkv: 256,
+                feed_forward: 1024,
+                ..model_section.clone()
+            };
+            let mut config = config(variant, wide.clone());
+            (config.run.dtype, config.run.micro_batch) = (dtype, 8);
+            config.attention = (variant.options)(&toml::Table::new()).unwrap();
+            let plan = lra::train::plan(&config, variant, sizes).unwrap();
+            let (model, weights) = model(variant, &(wide, sizes), (dtype.candle(), &gpu));
+            let mut optimiser = AdamW::new(weights.vars()).unwrap();
+            let batch = tokens(&[2048; 8]);
+            lra::measure::reset_peak_pool(&gpu);
+            for at in 0..2 {
+                step(&model, &mut optimiser, &batch, &config, at, &|| false).unwrap().unwrap();
+            }
+            let taken = lra::measure::peak_pool(&gpu).unwrap() as f64;
+            let ratio = plan.needed() / taken;
+            println!("{} {dtype:?}: {:.0} MB, planned {ratio:.2} of it", variant.name, taken / 1e6);
+            assert!((0.9..3.0).contains(&ratio), "{} {dtype:?}: {ratio}", variant.name);
+        }
     }
 }

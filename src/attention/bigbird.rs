@@ -20,6 +20,7 @@ use crate::ops::{Blocks, Mixing};
 use crate::random::Key;
 use candle_core::Tensor;
 use rand::Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -131,8 +132,16 @@ impl BigBird {
 
     /// A list for each example, whose last block is where its tokens end, and head.
     fn blocks(&self, n: usize, ends: impl Iterator<Item = usize>) -> Blocks {
-        let heads = |end| (0..self.heads.heads).map(move |head| vec![self.part(end, head)]);
-        Blocks::each(n, n, self.heads.heads, ends.flat_map(heads).collect())
+        let (heads, ends) = (self.heads.heads, ends.collect::<Vec<_>>());
+        // Examples that end alike see alike.
+        let mut distinct = ends.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let of = |&end: &usize| (0..heads).map(|head| vec![self.part(end, head)]).collect();
+        let lists: Vec<Vec<Vec<Part>>> = distinct.par_iter().map(of).collect();
+        let at = |end| distinct.partition_point(|&other| other < end);
+        let all = ends.into_iter().flat_map(|end| lists[at(end)].iter().cloned());
+        Blocks::each(n, n, heads, all.collect())
     }
 
     /// The blocks of a batch.

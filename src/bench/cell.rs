@@ -167,9 +167,7 @@ pub fn serve(
 ) -> Result<()> {
     cell.config.check()?;
     let device = device::open(&cell.config.run.device)?;
-    if device.is_cpu() {
-        check_memory(&cell.config, variant, cell.sizes)?;
-    }
+    check_memory(&cell.config, variant, cell.sizes, &device)?;
     let (base, bare) = (measure::resident().unwrap_or(0), measure::live());
     let (model, weights) = build(&cell.config, variant, cell.sizes, &device)?;
     let optimiser = AdamW::new(weights.vars())?;

@@ -17,9 +17,7 @@ pub fn seconds(config: &RunConfig, variant: &Variant, card: &Card, device: &Devi
         train: TrainSection { batch: 1, ..config.train.clone() },
         ..config.clone()
     };
-    if device.is_cpu() {
-        check_memory(&one, variant, sizes)?;
-    }
+    check_memory(&one, variant, sizes, device)?;
     let (model, weights) = build(&one, variant, sizes, device)?;
     let (batch, vars) = (batch(&one, sizes, card.mean_length)?, weights.vars());
     // The first step touches memory that later ones find ready; of the next two the faster.

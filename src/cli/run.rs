@@ -73,6 +73,14 @@ pub(super) enum DtypeArg {
 }
 
 impl DtypeArg {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     /// On a device of this name.
     pub(super) fn on(self, device: &str) -> Result<Dtype> {
         match self {

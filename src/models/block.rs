@@ -116,21 +116,27 @@ impl Block {
         self.attention.cost(n) + Cost { flops, saved, ..Cost::default() }
     }
 
-    /// Values held at a training step over `examples` of n positions, on so many threads: by
-    /// the attention and by the feed-forward layer.
-    pub(super) fn held(&self, n: usize, examples: usize, threads: usize) -> [Held; 2] {
+    /// Values held at a training step over `examples` of n positions, on so many threads of a CPU
+    /// or on a GPU: by the attention and by the feed-forward layer.
+    pub(super) fn held(&self, n: usize, examples: usize, threads: Option<usize>) -> [Held; 2] {
         let (b, d, hidden) = (examples as f64, self.width as f64, self.hidden as f64);
         let rows = n as f64 * b;
         let cost = self.attention.cost(n);
-        let working = threads.min(examples * self.heads) as f64 * cost.per_thread;
+        let tasks = threads.map_or(0, |threads| threads.min(examples * self.heads));
+        let working = tasks as f64 * cost.per_thread;
         // Candle adds a first slope to zeros: three values where one stays.
         let attention = Held {
             kept: b * cost.saved + cost.shared + rows * d,
             passing: b * cost.passing + 3.0 * cost.shared + working,
         };
         // The slopes of what comes out, dropped or not, and of what came in.
-        let working =
-            feed_forward::working(n * examples, (self.width, self.hidden), threads) as f64;
+        let working = match threads {
+            Some(threads) => {
+                feed_forward::working(n * examples, (self.width, self.hidden), threads) as f64
+            }
+            // The hidden layer's values and two slopes of it, whole.
+            None => rows * (3.0 * hidden + d),
+        };
         let passing = 3.0 * rows * d + working;
         [attention, Held { kept: rows * (d + hidden), passing }]
     }

@@ -6,8 +6,8 @@ use crate::config::Pooling;
 
 impl Classifier {
     /// The most values that a step holds beside weights, gradients and moments, over `examples`
-    /// of n tokens a part and on so many threads.
-    pub fn held(&self, n: usize, examples: usize, threads: usize) -> f64 {
+    /// of n tokens a part, on so many threads of a CPU or on a GPU.
+    pub fn held(&self, n: usize, examples: usize, threads: Option<usize>) -> f64 {
         let (section, n) = (&self.section, self.positions(n));
         let sequences = examples * self.parts;
         let stream = (n * sequences * section.width) as f64;

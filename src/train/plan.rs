@@ -4,7 +4,7 @@ use crate::attention::Variant;
 use crate::config::{RunConfig, RunSection, Sizes};
 use crate::error::{Error, Result};
 use crate::layers::Weights;
-use crate::measure::free_memory;
+use crate::measure::{free_gpu_memory, free_memory};
 use crate::models::Classifier;
 use candle_core::Device;
 
@@ -38,24 +38,33 @@ pub fn receptive_field(config: &RunConfig, variant: &Variant, sizes: Sizes) -> R
     Ok(model.attentions().next().map_or(0, |attention| attention.support(n).widest(n)))
 }
 
-/// The plan of a configuration, for inputs as long as the model takes, on the threads of this
-/// process.
+/// The plan of a configuration, for inputs as long as the model takes, on its device and the
+/// threads of this process.
 pub fn plan(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<Plan> {
     let (model, weights) = unfilled(config, variant, sizes)?;
     let model = model.recomputing(config.run.recompute);
-    let bytes = config.run.dtype.candle().size_in_bytes() as f64;
+    let dtype = config.run.dtype;
+    let (bytes, exact) = (dtype.candle().size_in_bytes(), dtype.of_weights().size_in_bytes());
+    let (bytes, exact) = (bytes as f64, exact as f64);
     let (n, micro) = (config.model.length, config.run.micro_batch);
+    let threads = (config.run.device == "cpu").then(rayon::current_num_threads);
     Ok(Plan {
         parameters: weights.count(),
-        weights: 4.0 * bytes * weights.count() as f64,
-        step: bytes * model.held(n, micro, rayon::current_num_threads()),
+        weights: 4.0 * exact * weights.count() as f64,
+        step: bytes * model.held(n, micro, threads),
         forward: model.cost(n).flops,
     })
 }
 
-/// An error where this machine has not the memory, which names the micro-batch that would fit.
-pub fn check_memory(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<()> {
-    let Some(free) = free_memory() else { return Ok(()) };
+/// An error where the device has not the memory, which names the micro-batch that would fit.
+pub fn check_memory(
+    config: &RunConfig,
+    variant: &Variant,
+    sizes: Sizes,
+    device: &Device,
+) -> Result<()> {
+    let free = if device.is_cpu() { free_memory() } else { free_gpu_memory(device) };
+    let Some(free) = free else { return Ok(()) };
     let of = |micro_batch| {
         let run = RunSection { micro_batch, ..config.run.clone() };
         plan(&RunConfig { run, ..config.clone() }, variant, sizes)

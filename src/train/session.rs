@@ -65,10 +65,8 @@ fn run_here(config: &RunConfig, setting: &Setting) -> Result<Record> {
     let environment =
         measure::observe(setting.device, config.run.dtype.candle(), rayon::current_num_threads());
     let timer = Timer::new(setting.device);
-    if setting.device.is_cpu() {
-        // Before the data are made, which may take an hour.
-        check_memory(config, variant, Card::of(task)?.sizes())?;
-    }
+    // Before the data are made, which may take an hour.
+    check_memory(config, variant, Card::of(task)?.sizes(), setting.device)?;
     let data = setting.stop.at_once(|| task.load(&config.data, places, progress))?;
     if config.model.length > data.max_length {
         let message = format!(

@@ -18,7 +18,7 @@ fn attempt(model: &str, set: &str) -> lra::Result<()> {
     let request =
         Request { sets: &sets, micro_batch: Some(1), steps: Some(1), ..variant.request("quick") };
     let config = resolve(&card, &request)?;
-    check_memory(&config, variant, card.sizes())?;
+    check_memory(&config, variant, card.sizes(), &candle_core::Device::Cpu)?;
     let (model, _) = build(&config, variant, card.sizes(), &Device::Cpu)?;
     let batch = batch(&[40, 7], 1);
     let logits = model.forward(&batch.ids, &Context::new(batch.mask, 1).training(1, 0))?;

@@ -66,7 +66,7 @@ class Reformer(Attention):
         sorted_ = F.embedding(rows, qv.reshape(b * h * n, 2 * d))
         q, v = sorted_.view(b, h, rounds, count, size, 2, d).unbind(5)
         places = places.view(b, h, rounds, count, size)
-        real = torch.arange(count * size).view(count, size) < n
+        real = torch.arange(count * size, device=x.device).view(count, size) < n
 
         shifts = range(self.options["back"], -self.options["ahead"] - 1, -1)
         shifts = list(shifts)[:count]

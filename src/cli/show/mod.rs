@@ -159,7 +159,7 @@ fn patterns(args: &AttentionArgs, variant: &Variant) -> Result<Vec<Panel>> {
 
 /// Maps that can be drawn, of a model that can be built.
 fn fits(config: &RunConfig, variant: &Variant, sizes: Sizes, n: usize) -> Result<()> {
-    check_memory(config, variant, sizes)?;
+    check_memory(config, variant, sizes, &Device::Cpu)?;
     let count = config.model.layers * config.model.heads;
     let bytes = 8.0 * (config.model.heads * n) as f64 * n as f64 * 4.0;
     if count > PANELS || free_memory().is_some_and(|free| bytes > free as f64) {

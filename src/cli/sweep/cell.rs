@@ -49,6 +49,7 @@ impl Cell {
         let mut command = Command::new(program);
         command.args(["run", "--model", model, "--task", task, "--preset", preset]);
         command.args(["--seed", &seed.to_string()]).arg("--out").arg(&self.folder);
+        command.args(["--device", &args.device, "--dtype", args.dtype.name()]);
         args.set.iter().for_each(|set| {
             command.args(["--set", set]);
         });

@@ -7,6 +7,7 @@
 mod cell;
 mod dry_run;
 
+use super::run::DtypeArg;
 use crate::attention::Registry;
 use crate::config::{Card, Request, resolve};
 use crate::error::{Error, Result};
@@ -42,6 +43,11 @@ pub struct SweepArgs {
     /// Change a value of the configuration; may be repeated
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+    /// `cpu`, `cuda:N`, or `auto`: the first GPU if there is one
+    #[arg(long, default_value = "auto")]
+    device: String,
+    #[arg(long, value_enum, default_value_t = DtypeArg::F32)]
+    dtype: DtypeArg,
     /// Threads of each run
     #[arg(long)]
     threads: Option<usize>,

@@ -43,7 +43,7 @@ impl Order {
         Ok(Self { rounds, batch, heads, n, positions: Positions::Host(positions) })
     }
 
-    /// Positions sorted by (padding, bucket, position), of `buckets` [rounds, batch, heads, n]
+    /// Positions sorted by (bucket, position), padding behind by position, of `buckets` [rounds, batch, heads, n]
     /// below `count`, u32. On a GPU they stay there, which only its own face reads.
     pub fn by_bucket(buckets: &Tensor, count: usize, mask: &Mask) -> Result<Self> {
         let (rounds, batch, heads, n) = buckets.dims4()?;
@@ -61,7 +61,10 @@ impl Order {
         let rows = positions.par_chunks_exact_mut(n).zip(buckets.par_chunks_exact(n));
         rows.enumerate().for_each(|(row, (positions, buckets))| {
             let valid = mask.row(row / heads % batch);
-            positions.sort_unstable_by_key(|&p| (!valid[p as usize], buckets[p as usize], p));
+            positions.sort_unstable_by_key(|&p| match valid[p as usize] {
+                true => (buckets[p as usize], p),
+                false => (u32::MAX, p),
+            });
         });
         Self::new(positions, (rounds, batch, heads, n))
     }

@@ -53,10 +53,9 @@ impl Builder {
         self.begun = end;
     }
 
-    /// A list like the one before.
-    fn same_list(&mut self) {
-        let last = self.starts.len().saturating_sub(2);
-        self.starts.extend_from_within(last..);
+    /// A list like one before.
+    fn same_list(&mut self, before: usize) {
+        self.starts.extend_from_within(2 * before..2 * before + 2);
     }
 
     fn finish(self, device: &Device) -> Result<Lists> {
@@ -106,6 +105,15 @@ fn parts(blocks: &Blocks, round: usize) -> impl Iterator<Item = &[crate::ops::at
     blocks.lists().iter().map(move |list| list.get(round).map_or(&[][..], Part::as_slice))
 }
 
+/// A list before the one at this place that is the same, among the nearest: the same head of
+/// the example before, as a rule.
+fn alike(blocks: &Blocks, round: usize, at: usize) -> Option<usize> {
+    const NEAR: usize = 16;
+    let lists = blocks.lists();
+    let part = lists[at].get(round);
+    (at.saturating_sub(NEAR)..at).rev().find(|&before| lists[before].get(round) == part)
+}
+
 /// Rows are queries, `side` of them to a tile.
 pub(super) fn by_query(
     blocks: &Blocks,
@@ -114,10 +122,9 @@ pub(super) fn by_query(
     device: &Device,
 ) -> Result<Lists> {
     let mut builder = Builder::default();
-    let mut before = None;
-    for part in parts(blocks, round) {
-        if before.replace(part) == Some(part) {
-            builder.same_list();
+    for (at, part) in parts(blocks, round).enumerate() {
+        if let Some(before) = alike(blocks, round, at) {
+            builder.same_list(before);
             continue;
         }
         for entry in part {
@@ -145,10 +152,9 @@ pub(super) fn by_key(blocks: &Blocks, round: usize, device: &Device) -> Result<V
     steps.dedup();
     let of_step = |step: usize| {
         let mut builder = Builder::default();
-        let mut before = None;
-        for part in parts(blocks, round) {
-            if before.replace(part) == Some(part) {
-                builder.same_list();
+        for (at, part) in parts(blocks, round).enumerate() {
+            if let Some(before) = alike(blocks, round, at) {
+                builder.same_list(before);
                 continue;
             }
             let mut tiles: BTreeMap<(usize, usize), Vec<Cols>> = BTreeMap::new();

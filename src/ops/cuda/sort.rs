@@ -5,7 +5,7 @@ use crate::ops::Mask;
 use candle_core::{DType, Result, Tensor};
 
 /// `buckets` [rounds, b, heads, n] below `count`, u32 -> positions of each row sorted by
-/// (padding, bucket, position), of the same shape.
+/// (bucket, position), padding behind, of the same shape.
 pub(in crate::ops) fn sort_buckets(buckets: &Tensor, count: usize, mask: &Mask) -> Result<Tensor> {
     let (rounds, b, heads, n) = buckets.dims4()?;
     let positions = Tensor::zeros(buckets.shape(), DType::U32, buckets.device())?;

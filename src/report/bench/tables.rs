@@ -38,11 +38,18 @@ pub fn tables(results: &Results) -> String {
 /// What the figures belong to.
 pub fn machine(results: &Results) -> String {
     let e = &results.environment;
+    if e.gpu.is_some() {
+        let driver = e.gpu_driver.as_deref().unwrap_or("of unknown version");
+        let tf32 = if e.tf32 == Some(true) { "with" } else { "without" };
+        let processor = e.processor();
+        return format!("{processor}, driver {driver}, {}, {tf32} TF32, lra {}", e.dtype, e.lra);
+    }
     format!(
-        "{}, {} threads of {} cores, f32, a matrix product reaches {:.0} GFLOP/s, lra {}",
+        "{}, {} threads of {} cores, {}, a matrix product reaches {:.0} GFLOP/s, lra {}",
         e.processor(),
         e.threads,
         e.cores,
+        e.dtype,
         results.ceiling,
         e.lra
     )
