@@ -73,27 +73,54 @@ fn kernels() -> Result<(), String> {
     let nvcc = cudaforge::CudaToolkit::detect().map_err(said)?.nvcc_path;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     // Files with many kernels are compiled once for each type, beside each other.
-    let all = ["attention", "extra", "kernel", "rows", "optimiser", "sort"];
+    let all = ["attention", "blocks", "extra", "few", "kernel", "rows", "optimiser", "sort"];
     let halves = ["attention", "extra"];
     let jobs = halves.map(|name| (name, true)).into_iter().chain(all.map(|name| (name, false)));
     let mut running = Vec::new();
     for (name, half) in jobs {
+        let (suffix, define) = if half { ("_bf16", Some("-DBF16")) } else { ("", None) };
+        let image = out.join(format!("{name}{suffix}.fatbin"));
+        let stamp = out.join(format!("{name}{suffix}.stamp"));
+        let made_of = made_of(folder, name, architecture)?;
+        // Minutes for what has not changed.
+        if image.exists() && std::fs::read_to_string(&stamp).is_ok_and(|old| old == made_of) {
+            continue;
+        }
         let mut command = Command::new(&nvcc);
         command.args(["-std=c++17", "-O3", "-fatbin"]);
         command.arg(format!(
             "-gencode=arch=compute_{architecture},code=[sm_{architecture},compute_{architecture}]"
         ));
-        let (suffix, define) = if half { ("_bf16", Some("-DBF16")) } else { ("", None) };
-        command.args(define).arg(folder.join(format!("{name}.cu")));
-        command.arg("-o").arg(out.join(format!("{name}{suffix}.fatbin")));
+        command.args(define).arg(folder.join(format!("{name}.cu"))).arg("-o").arg(image);
         let child = command.spawn().map_err(|error| format!("{}: {error}", nvcc.display()))?;
-        running.push((name, child));
+        running.push((name, stamp, made_of, child));
     }
-    for (name, mut child) in running {
+    for (name, stamp, made_of, mut child) in running {
         let status = child.wait().map_err(|error| format!("nvcc: {error}"))?;
         if !status.success() {
             return Err(format!("nvcc could not compile {name}.cu ({status})"));
         }
+        std::fs::write(stamp, made_of).map_err(|error| format!("{name}: {error}"))?;
     }
     Ok(())
+}
+
+/// A hash of a kernel's source, of all headers, and of the architecture.
+#[cfg(feature = "cuda")]
+fn made_of(folder: &Path, name: &str, architecture: usize) -> Result<String, String> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let entries = std::fs::read_dir(folder).map_err(|error| error.to_string())?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| {
+        path.extension().is_some_and(|end| end == "cuh") || path.file_stem() == Some(name.as_ref())
+    });
+    files.sort();
+    let mut hash = DefaultHasher::new();
+    architecture.hash(&mut hash);
+    for path in files {
+        std::fs::read(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?
+            .hash(&mut hash);
+    }
+    Ok(format!("{:x}", hash.finish()))
 }

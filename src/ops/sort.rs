@@ -35,6 +35,11 @@ pub fn sort_blocks(
     if !fits || size == 0 || n.div_ceil(size) != nb {
         bail!("sort_blocks: x {:?}, p {:?}, blocks of {size}", x.shape(), p.shape());
     }
+    #[cfg(feature = "cuda")]
+    if super::cuda::sorts_blocks(x, columns) {
+        let p = p.to_dtype(candle_core::DType::F32)?;
+        return super::cuda::sort_blocks(x, parts, &p, size, mask);
+    }
     if fused(x) {
         x.contiguous()?.apply_op2(&p.contiguous()?, Fused { parts, size, mask: mask.clone() })
     } else {

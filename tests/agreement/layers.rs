@@ -160,7 +160,7 @@ fn reformer_as_reformer_pytorch() {
         let buckets = golden["buckets"].transpose(0, 1).unwrap();
         let buckets = buckets.to_dtype(DType::U32).unwrap();
         let buckets = buckets.reshape(((), b, 1, n)).unwrap();
-        let count = 1 + common::largest(&buckets) as usize;
+        let count = 1 + crate::common::largest(&buckets) as usize;
         let mask = Mask::from_lengths(&vec![n; b], n).unwrap();
         let blocks = sorted(&buckets, count, &mask, (4, 1, 0)).unwrap();
         for (dtype, values, slopes) in TOLERANCES {

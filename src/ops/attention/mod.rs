@@ -146,7 +146,8 @@ fn run(x: &Given, how: &Attend) -> Result<Tensor> {
     {
         let (h, kind) = (how.heads, x.extra.map(|(kind, _)| kind));
         let width = x.dot.map_or(Ok(0), |(q, _)| q.dim(2))? / h;
-        if cuda::attends(x.v, [width, x.v.dim(2)? / h], kind, &how.blocks) {
+        let widths = [width, x.v.dim(2)? / h];
+        if cuda::attends(x.v, widths, kind, &how.blocks) {
             let parts = match (x.dot, x.extra) {
                 (Some((q, k)), None) => cuda::Parts::apart(q, k, x.v, how)?,
                 (Some((q, k)), extra) => {
@@ -156,6 +157,11 @@ fn run(x: &Given, how: &Attend) -> Result<Tensor> {
                 (None, None) => bail!("attention: scores of nothing"),
             };
             return cuda::attention(parts, how);
+        }
+        if let (Some((q, k)), None) = (x.dot, x.extra)
+            && cuda::few(x.v, widths, how)
+        {
+            return cuda::attention_of_few(q, k, x.v, how);
         }
     }
     reference::composed(x, how)

@@ -33,9 +33,11 @@ pub(super) enum Module {
     /// In f32, and in bf16.
     Attention,
     AttentionBf16,
+    Blocks,
     /// With pairs or distances.
     Extra,
     ExtraBf16,
+    Few,
     Kernel,
     Rows,
     Optimiser,
@@ -58,8 +60,10 @@ impl Module {
             Self::AttentionBf16 => {
                 include_bytes!(concat!(env!("OUT_DIR"), "/attention_bf16.fatbin"))
             }
+            Self::Blocks => include_bytes!(concat!(env!("OUT_DIR"), "/blocks.fatbin")),
             Self::Extra => include_bytes!(concat!(env!("OUT_DIR"), "/extra.fatbin")),
             Self::ExtraBf16 => include_bytes!(concat!(env!("OUT_DIR"), "/extra_bf16.fatbin")),
+            Self::Few => include_bytes!(concat!(env!("OUT_DIR"), "/few.fatbin")),
             Self::Kernel => include_bytes!(concat!(env!("OUT_DIR"), "/kernel.fatbin")),
             Self::Rows => include_bytes!(concat!(env!("OUT_DIR"), "/rows.fatbin")),
             Self::Optimiser => include_bytes!(concat!(env!("OUT_DIR"), "/optimiser.fatbin")),

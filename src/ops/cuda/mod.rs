@@ -6,9 +6,11 @@
 
 mod adam;
 mod attention;
+mod blocks;
 mod call;
 mod device;
 mod feed_forward;
+mod few;
 mod kernel;
 mod layer;
 mod lists;
@@ -19,8 +21,10 @@ mod sort;
 
 pub(crate) use adam::Adam;
 pub(super) use attention::{Parts, attends, attention};
+pub(super) use blocks::{sort_blocks, sorts_blocks};
 pub(crate) use device::{open, serves};
 pub(super) use feed_forward::feed_forward;
+pub(super) use few::{attention_of_few, few};
 pub(super) use kernel::{kernel_attention, kernelises};
 pub(super) use layer::attention_layer;
 pub(super) use mix::mix;

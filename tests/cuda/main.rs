@@ -2,13 +2,20 @@
 //! binary without CUDA, the tests say so and pass:
 //! `cargo test --release --features cuda --test cuda -- --nocapture`.
 
+mod agree;
+mod blocks;
+#[path = "../common/mod.rs"]
 mod common;
+mod few;
+mod kernel;
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use agree::{agree, gpu, off, values};
+use candle_core::{DType, Device, Tensor, Var};
 use common::random;
 use lra::attention::{Registry, Variant};
 use lra::config::{
-    Dtype, ModelSection, Pair, Pooling, Positions, RunConfig, RunSection, Sizes, TrainSection,
+    Card, Dtype, ModelSection, Pair, Pooling, Positions, Request, RunConfig, RunSection, Sizes,
+    TrainSection, resolve,
 };
 use lra::data::Batch;
 use lra::layers::Weights;
@@ -18,64 +25,6 @@ use lra::ops::{self, Attend, Blocks, Dropout, Extra, FeedForward, Ids, Layer, Ma
 use lra::random::Key;
 use lra::train::{AdamW, gradients, step};
 use std::sync::Arc;
-
-/// Float error of f32 sums of a few thousand terms, as a share of the whole tensor's norm; the
-/// issue's own bound is 1e-4.
-const F32: f64 = 2e-5;
-/// Products of bf16 operands: 2^-9 each, and a few of them after one another.
-const BF16: f64 = 3e-2;
-
-fn gpu() -> Option<Device> {
-    match lra::device::open("cuda:0") {
-        Ok(device) => Some(device),
-        Err(error) => {
-            println!("skipped: {error}");
-            None
-        }
-    }
-}
-
-/// ‖a - b‖ / ‖b‖, NaN if there is one in either.
-fn off(a: &Tensor, b: &Tensor) -> f64 {
-    assert_eq!(a.dims(), b.dims());
-    let flat = |x: &Tensor| common::flat(&x.to_device(&Device::Cpu).unwrap());
-    let (a, b) = (flat(a), flat(b));
-    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
-    let difference = norm(&mut a.iter().zip(&b).map(|(a, b)| a - b));
-    difference / norm(&mut b.iter().copied()).max(1e-6)
-}
-
-type Op<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
-
-/// Value and gradients of `sum(op(inputs) * cotangent)` on a device.
-fn run(op: Op, inputs: &[Tensor], (dtype, device): (DType, &Device)) -> Vec<Tensor> {
-    let var = |x: &Tensor| Var::from_tensor(&x.to_dtype(dtype)?.to_device(device)?);
-    let vars = inputs.iter().map(var).collect::<Result<Vec<Var>>>().unwrap();
-    let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
-    let y = op(&tensors).unwrap();
-    let cotangent = random(y.dims(), 1000).to_dtype(y.dtype()).unwrap().to_device(device).unwrap();
-    let grads = (&y * cotangent).unwrap().sum_all().unwrap().backward().unwrap();
-    let of = |v: &Var| grads.get(v.as_tensor()).expect("a gradient for every operand").clone();
-    [y].into_iter().chain(vars.iter().map(of)).collect()
-}
-
-/// The CUDA face in f32 and bf16 against the CPU's in f64, and against itself.
-fn agree(name: &str, inputs: &[Tensor], op: Op) {
-    let Some(gpu) = gpu() else { return };
-    let exact = run(op, inputs, (DType::F64, &Device::Cpu));
-    for (dtype, tolerance) in [(DType::F32, F32), (DType::BF16, BF16)] {
-        let found = run(op, inputs, (dtype, &gpu));
-        let again = run(op, inputs, (dtype, &gpu));
-        for (i, ((x, twice), right)) in found.iter().zip(&again).zip(&exact).enumerate() {
-            let what = if i == 0 { "value".into() } else { format!("gradient {}", i - 1) };
-            let off = off(x, right);
-            assert!(off < tolerance, "{name} {dtype:?}: {what} is off by {off:e}");
-            let same = common::flat(&x.to_device(&Device::Cpu).unwrap())
-                == common::flat(&twice.to_device(&Device::Cpu).unwrap());
-            assert!(same, "{name} {dtype:?}: {what} is not the same twice");
-        }
-    }
-}
 
 fn drop(p: f64, name: &str) -> Dropout {
     Dropout { p, key: Key::new(5).named(name), first_example: 3 }
@@ -438,10 +387,10 @@ fn every_model() {
                 let mut square = 0.0;
                 for (name, gradient) in &all {
                     assert_eq!(gradient.dtype(), DType::F32);
-                    let same = off(gradient, &twice[name]) == 0.0;
+                    let same = off(gradient, &twice[name], 1e-6) == 0.0;
                     assert!(same, "{} {dtype:?}: {name} is not the same twice", variant.name);
                     let size = norm(&right[name]);
-                    let far = off(gradient, &right[name]) * size.max(1e-6);
+                    let far = off(gradient, &right[name], 1e-6) * size.max(1e-6);
                     square += far * far;
                     // Of weights whose gradient is all but nothing, what is left is rounding.
                     let by = far / size.max(1e-3 * whole);
@@ -460,7 +409,7 @@ fn every_model() {
 }
 
 fn norm(x: &Tensor) -> f64 {
-    common::flat(&x.to_device(&Device::Cpu).unwrap()).iter().map(|x| x * x).sum::<f64>().sqrt()
+    agree::norm(values(x).into_iter())
 }
 
 fn config(variant: &Variant, model: ModelSection) -> RunConfig {
@@ -590,5 +539,50 @@ fn memory_is_as_planned() {
             println!("{} {dtype:?}: {:.0} MB, planned {ratio:.2} of it", variant.name, taken / 1e6);
             assert!((0.9..3.0).contains(&ratio), "{} {dtype:?}: {ratio}", variant.name);
         }
+    }
+}
+
+/// Two steps of every model on every task's sizes, in f32 and in bf16, twice: the same losses and
+/// weights. The batch is two examples; what does not fit the card's memory is told.
+#[test]
+fn every_model_of_every_task() {
+    let Some(gpu) = gpu() else { return };
+    let registry = Registry::builtin();
+    for task in lra::tasks::all() {
+        let card = Card::of(*task).unwrap();
+        for variant in registry.iter() {
+            for (dtype, name) in [(Dtype::F32, "f32"), (Dtype::Bf16, "bf16")] {
+                let sets = ["train.batch=2".to_owned()];
+                let request =
+                    Request { sets: &sets, device: "cuda:0", dtype, ..variant.request("lra") };
+                let config = resolve(&card, &request).unwrap();
+                let what = format!("{} on {} in {name}", variant.name, card.name);
+                let fits = lra::train::check_memory(&config, variant, card.sizes(), &gpu);
+                if let Err(error) = fits {
+                    println!("skipped: {what}: {error}");
+                    continue;
+                }
+                let once = || {
+                    let (model, weights) =
+                        lra::train::build(&config, variant, card.sizes(), &gpu).unwrap();
+                    let mut optimiser = AdamW::new(weights.vars()).unwrap();
+                    let batch =
+                        lra::bench::batch(&config, card.sizes(), config.model.length).unwrap();
+                    let one = |at| {
+                        let done = step(&model, &mut optimiser, &batch, &config, at, &|| false);
+                        done.unwrap().unwrap().loss.to_bits()
+                    };
+                    let losses: Vec<u64> = (0..2).map(one).collect();
+                    let sum = |(_, v): (_, Var)| {
+                        v.as_tensor().abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()
+                    };
+                    let weights: Vec<u32> =
+                        weights.vars().into_iter().map(|x| sum(x).to_bits()).collect();
+                    (losses, weights)
+                };
+                assert!(once() == once(), "{what}: not the same twice");
+            }
+        }
+        println!("{}", card.name);
     }
 }
