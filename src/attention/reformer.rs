@@ -20,8 +20,8 @@ use crate::config::resolved;
 use crate::error::Result;
 use crate::layers::{Context, Linear, normal};
 use crate::ops::attention::{Entry, Order, Part, Rule, blocks};
-use crate::ops::{Attend, Blocks, Mask, attention, unit_heads};
-use candle_core::{D, Device, Tensor};
+use crate::ops::{Attend, Blocks, Mask, attention, nearest_direction, unit_heads};
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
@@ -123,9 +123,7 @@ impl Reformer {
                 let rotations = Tensor::from_vec(rotations, (h, w, factor / 2), &Device::Cpu)?
                     .to_dtype(q.dtype())?
                     .to_device(q.device())?;
-                let rotated = q.matmul(&rotations)?;
-                let sides = Tensor::cat(&[&rotated, &rotated.neg()?], 2)?;
-                let found = sides.argmax(D::Minus1)?;
+                let found = nearest_direction(&q.matmul(&rotations)?)?;
                 buckets = Some(match buckets {
                     Some(before) => (before.affine(factor as f64, 0.0)? + found)?,
                     None => found,

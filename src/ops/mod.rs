@@ -13,6 +13,7 @@ pub(crate) mod cpu;
 pub(crate) mod cuda;
 
 pub mod attention;
+mod direction;
 pub mod dropout;
 pub mod embedding;
 pub mod feed_forward;
@@ -32,6 +33,7 @@ pub use attention::{
     Attend, Blocks, Extra, attention, attention_joined, attention_kv, attention_with,
 };
 pub use cpu::composed;
+pub use direction::nearest_direction;
 pub use dropout::{Dropout, add_dropout, dropout};
 pub use embedding::{Ids, embed, sinusoid, sinusoid_2d};
 pub use feed_forward::{FeedForward, feed_forward};

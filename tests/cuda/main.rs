@@ -8,22 +8,20 @@ mod blocks;
 mod common;
 mod few;
 mod kernel;
+mod models;
 
 use agree::{agree, gpu, off, values};
 use candle_core::{DType, Device, Tensor, Var};
 use common::random;
-use lra::attention::{Registry, Variant};
-use lra::config::{
-    Card, Dtype, ModelSection, Pair, Pooling, Positions, Request, RunConfig, RunSection, Sizes,
-    TrainSection, resolve,
-};
-use lra::data::Batch;
+use lra::attention::Registry;
+use lra::config::{Card, Dtype, ModelSection, Pair, Pooling, Request, Sizes, resolve};
 use lra::layers::Weights;
 use lra::models::Classifier;
 use lra::ops::attention::{Entry, Order, Rule, Span, blocks};
 use lra::ops::{self, Attend, Blocks, Dropout, Extra, FeedForward, Ids, Layer, Mask, Mixing};
 use lra::random::Key;
 use lra::train::{AdamW, gradients, step};
+use models::{config, model, section, tokens};
 use std::sync::Arc;
 
 fn drop(p: f64, name: &str) -> Dropout {
@@ -306,55 +304,6 @@ fn rows() {
     }
 }
 
-/// Two layers of 4 heads of 16, dropout everywhere, for up to 150 tokens.
-fn section(variant: &Variant) -> (ModelSection, Sizes) {
-    let prefers: toml::Table = variant.prefers.parse().unwrap();
-    let prefers = |key: &str| prefers.get("model").and_then(|model| model.get(key)).cloned();
-    let pooling = if prefers("pooling").is_some() { Pooling::Mean } else { Pooling::Cls };
-    let section = ModelSection {
-        length: 150,
-        layers: 2,
-        width: 32,
-        qkv: 64,
-        heads: 4,
-        feed_forward: 48,
-        dropout: 0.1,
-        attention_dropout: 0.1,
-        positions: Positions::Learned,
-        pooling,
-        pair: None,
-        reversible: prefers("reversible").is_some(),
-        feed_forward_chunks: 1,
-    };
-    (section, Sizes { vocabulary: 17, classes: 10, parts: 1 })
-}
-
-fn tokens(lengths: &[usize]) -> Batch {
-    let n = lengths.iter().copied().max().unwrap();
-    let ids: Vec<u32> = (0..lengths.len() * n)
-        .map(|i| {
-            if i % n < lengths[i / n] { 1 + (i as u32).wrapping_mul(2_654_435_761) % 16 } else { 0 }
-        })
-        .collect();
-    Batch {
-        ids: Ids { ids: ids.into(), batch: lengths.len(), n },
-        mask: Mask::from_lengths(lengths, n).unwrap(),
-        labels: (0..lengths.len() as u32).map(|i| i % 10).collect(),
-        parts: 1,
-    }
-}
-
-fn model(
-    variant: &Variant,
-    (section, sizes): &(ModelSection, Sizes),
-    kind: (DType, &Device),
-) -> (Classifier, Weights) {
-    let weights = Weights::new(3);
-    let options = (variant.options)(&toml::Table::new()).unwrap();
-    let model = Classifier::new(section, variant, &options, *sizes, &weights, kind).unwrap();
-    (model, weights)
-}
-
 /// Loss and gradients of all weights of every variant: f32 as the CPU's f32, bf16 near it, and
 /// both the same twice.
 #[test]
@@ -412,25 +361,6 @@ fn norm(x: &Tensor) -> f64 {
     agree::norm(values(x).into_iter())
 }
 
-fn config(variant: &Variant, model: ModelSection) -> RunConfig {
-    RunConfig {
-        run: RunSection {
-            task: "text".into(),
-            model: variant.name.into(),
-            preset: "quick".into(),
-            seed: 3,
-            device: "cuda:0".into(),
-            dtype: Dtype::F32,
-            micro_batch: 64,
-            recompute: false,
-        },
-        model,
-        attention: toml::Table::new(),
-        data: toml::Table::new(),
-        train: TrainSection { clip: 0.5, ..common::training() },
-    }
-}
-
 /// Ten steps of training on the GPU as on the CPU: the fused update, clipped.
 #[test]
 fn training_follows_the_cpu() {
@@ -456,6 +386,22 @@ fn training_follows_the_cpu() {
     for ((loss, norm), (right, right_norm)) in losses(&gpu).into_iter().zip(losses(&Device::Cpu)) {
         assert!((loss - right).abs() < 1e-3 * right, "{loss} {right}");
         assert!((norm - right_norm).abs() < 1e-3 * right_norm, "{norm} {right_norm}");
+    }
+}
+
+/// Which of the directions and their opposites a row is nearest to.
+#[test]
+fn nearest_directions() {
+    let Some(gpu) = gpu() else { return };
+    for f in [1, 5, 32, 64, 100] {
+        let x = random(&[2, 300, f], f as u64).to_dtype(DType::F32).unwrap();
+        let of = |device: &Device, dtype| {
+            let x = x.to_dtype(DType::BF16).unwrap().to_dtype(dtype).unwrap();
+            let found = ops::nearest_direction(&x.to_device(device).unwrap()).unwrap();
+            found.flatten_all().unwrap().to_vec1::<u32>().unwrap()
+        };
+        assert_eq!(of(&gpu, DType::F32), of(&Device::Cpu, DType::F32), "{f} directions");
+        assert_eq!(of(&gpu, DType::BF16), of(&Device::Cpu, DType::F32), "{f} directions in bf16");
     }
 }
 
@@ -504,41 +450,6 @@ fn bf16_trains_as_f32() {
         let by = (mean(&half) - centre).abs();
         println!("{name}: f32 {exact:.4?}, bf16 {half:.4?}");
         assert!(by < spread.sqrt(), "{name}: f32 {exact:?}, bf16 {half:?}");
-    }
-}
-
-/// What is told before the start is near what a step takes of the pool: not less, but for a
-/// tenth, and not three times as much.
-#[test]
-fn memory_is_as_planned() {
-    let Some(gpu) = gpu() else { return };
-    let registry = Registry::builtin();
-    for variant in registry.iter() {
-        for dtype in [Dtype::F32, Dtype::Bf16] {
-            let (model_section, sizes) = section(variant);
-            let wide = ModelSection {
-                length: 2048,
-                width: 256,
-                qkv: 256,
-                feed_forward: 1024,
-                ..model_section.clone()
-            };
-            let mut config = config(variant, wide.clone());
-            (config.run.dtype, config.run.micro_batch) = (dtype, 8);
-            config.attention = (variant.options)(&toml::Table::new()).unwrap();
-            let plan = lra::train::plan(&config, variant, sizes).unwrap();
-            let (model, weights) = model(variant, &(wide, sizes), (dtype.candle(), &gpu));
-            let mut optimiser = AdamW::new(weights.vars()).unwrap();
-            let batch = tokens(&[2048; 8]);
-            lra::measure::reset_peak_pool(&gpu);
-            for at in 0..2 {
-                step(&model, &mut optimiser, &batch, &config, at, &|| false).unwrap().unwrap();
-            }
-            let taken = lra::measure::peak_pool(&gpu).unwrap() as f64;
-            let ratio = plan.needed() / taken;
-            println!("{} {dtype:?}: {:.0} MB, planned {ratio:.2} of it", variant.name, taken / 1e6);
-            assert!((0.9..3.0).contains(&ratio), "{} {dtype:?}: {ratio}", variant.name);
-        }
     }
 }
 

@@ -29,4 +29,4 @@ pub(super) use kernel::{kernel_attention, kernelises};
 pub(super) use layer::attention_layer;
 pub(super) use mix::mix;
 pub(super) use rows::{add_dropout, embed, embeds, layer_norm, linear};
-pub(super) use sort::sort_buckets;
+pub(super) use sort::{nearest_direction, sort_buckets};

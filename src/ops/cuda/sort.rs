@@ -1,6 +1,6 @@
-//! Orders of positions by bucket: see kernels/sort.cu.
+//! Buckets, and orders of positions by bucket: see kernels/sort.cu.
 
-use super::device::{Kernel, Module, address, blocks, device, launch};
+use super::device::{Kernel, Module, address, blocks, device, launch, suffix};
 use crate::ops::Mask;
 use candle_core::{DType, Result, Tensor};
 
@@ -18,4 +18,17 @@ pub(in crate::ops) fn sort_buckets(buckets: &Tensor, count: usize, mask: &Mask) 
     let [n, count, b, heads] = [n, count, b, heads].map(|x| x as i32);
     launch!(kernel, size, from, valid, to, n, count, b, heads)?;
     Ok(positions)
+}
+
+/// As [`crate::ops::nearest_direction`].
+pub(in crate::ops) fn nearest_direction(x: &Tensor) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    let (lead, width) = (&x.dims()[..x.rank() - 1], x.dim(x.rank() - 1)?);
+    let found = Tensor::zeros(lead, DType::U32, x.device())?;
+    let rows = found.elem_count();
+    let name = format!("nearest_direction_{}", suffix(&x));
+    let kernel = Kernel::get(&device(&x)?, Module::Sort, &name)?;
+    let size = blocks((rows.div_ceil(8), 1, 1), (256, 1), 0);
+    launch!(kernel, size, address(&x)?, address(&found)?, rows as i64, width as i32)?;
+    Ok(found)
 }

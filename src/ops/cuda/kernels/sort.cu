@@ -1,7 +1,45 @@
-// Positions of each row sorted by (padding, bucket, position): a counting sort, one block to a
+// Reformer's buckets: which direction is nearest, and positions of each row sorted by (padding, bucket, position): a counting sort, one block to a
 // row. Counts are integers, so their order does not matter; a warp collects a bucket at a time,
 // in the order of positions.
-#include <stdint.h>
+#include "common.cuh"
+
+// The largest of [x, -x], the first where there are several: a warp to a row of `width`.
+template <typename T>
+__device__ __forceinline__ void nearest_direction(const T *x, uint32_t *found, long long rows,
+                                                  int width) {
+  long long row = (long long)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+  int lane = threadIdx.x % 32;
+  if (row >= rows) return;
+  float best = -INFINITY;
+  int at = 0;
+  for (int side = 0; side < 2; side++)
+    for (int i = lane; i < width; i += 32) {
+      float y = to_float(x[row * width + i]);
+      if (side) y = -y;
+      if (y > best) {
+        best = y;
+        at = side * width + i;
+      }
+    }
+#pragma unroll
+  for (int step = 16; step > 0; step >>= 1) {
+    float other = __shfl_xor_sync(~0u, best, step);
+    int there = __shfl_xor_sync(~0u, at, step);
+    if (other > best || (other == best && there < at)) {
+      best = other;
+      at = there;
+    }
+  }
+  if (lane == 0) found[row] = at;
+}
+extern "C" __global__ void nearest_direction_f32(const float *x, uint32_t *found, long long rows,
+                                                 int width) {
+  nearest_direction(x, found, rows, width);
+}
+extern "C" __global__ void nearest_direction_bf16(const bf16 *x, uint32_t *found, long long rows,
+                                                  int width) {
+  nearest_direction(x, found, rows, width);
+}
 
 // buckets [rows, n] below `count`, valid [b, n] where rows are [rounds, b, heads].
 extern "C" __global__ void __launch_bounds__(256) sort_buckets(const uint32_t *buckets,
