@@ -11,7 +11,7 @@
 //! - [`config`]: task card, preset and `--set` to one checked configuration
 //! - [`tasks`]: what is to be classified: generators, loaders
 //! - [`data`]: packed examples, prepared folders, batches and their order
-//! - [`ops`]: differentiable operations, each composed and fused
+//! - [`ops`]: differentiable operations, each composed and fused, on a CPU and with CUDA
 //! - [`layers`]: ops with weights, and the context a forward pass reads
 //! - [`attention`]: one file per variant, and the registry
 //! - [`models`]: the encoder around an attention
@@ -22,6 +22,7 @@
 //! - [`records`]: the record of a run, its folder, statistics
 //! - [`report`]: tables, charts, a page to search and parts of documents, from records alone
 //! - [`random`]: keyed streams, the only source of randomness
+//! - [`device`]: CPU or GPU, by name
 //! - [`error`]: errors and exit codes; [`progress`]: bars and lines; [`atomic`]: whole files
 
 pub mod atomic;

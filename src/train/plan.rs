@@ -45,7 +45,9 @@ pub fn plan(config: &RunConfig, variant: &Variant, sizes: Sizes) -> Result<Plan>
     let model = model.recomputing(config.run.recompute);
     let dtype = config.run.dtype;
     let (bytes, exact) = (dtype.candle().size_in_bytes(), dtype.of_weights().size_in_bytes());
-    let (bytes, exact) = (bytes as f64, exact as f64);
+    let exact = exact as f64;
+    // The streams of reversible layers keep what is added and subtracted in full.
+    let bytes = if config.model.reversible { exact } else { bytes as f64 };
     let (n, micro) = (config.model.length, config.run.micro_batch);
     let threads = (config.run.device == "cpu").then(rayon::current_num_threads);
     Ok(Plan {

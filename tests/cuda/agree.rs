@@ -59,14 +59,20 @@ pub fn run(
 /// against itself. What operands lose to rounding is not the kernels' doing, and exponentials of
 /// it are large.
 pub fn agree(name: &str, inputs: &[Tensor], op: Op) {
-    agree_above(|_| 1e-6, name, inputs, op);
+    agree_within([F32, BF16], |_| 1e-6, name, inputs, op);
 }
 
-/// The same, where gradients may be zero but for rounding: errors are shares of at least this,
-/// by the exact output.
-pub fn agree_above(least: impl Fn(&Tensor) -> f64, name: &str, inputs: &[Tensor], op: Op) {
+/// The same with these errors in f32 and bf16, as shares of at least `least` of the exact output,
+/// where gradients may be zero but for rounding.
+pub fn agree_within(
+    tolerances: [f64; 2],
+    least: impl Fn(&Tensor) -> f64,
+    name: &str,
+    inputs: &[Tensor],
+    op: Op,
+) {
     let Some(gpu) = gpu() else { return };
-    for (dtype, tolerance) in [(DType::F32, F32), (DType::BF16, BF16)] {
+    for (dtype, tolerance) in [DType::F32, DType::BF16].into_iter().zip(tolerances) {
         let exact = run(op, inputs, dtype, (DType::F64, &Device::Cpu));
         let found = run(op, inputs, dtype, (dtype, &gpu));
         let again = run(op, inputs, dtype, (dtype, &gpu));

@@ -1,6 +1,6 @@
 //! Kernelised attention.
 
-use crate::agree::{agree, agree_above, norm, values};
+use crate::agree::{F32, agree, agree_within};
 use crate::common::random;
 use candle_core::{DType, Result, Tensor};
 use lra::ops::kernel::Kind;
@@ -90,9 +90,10 @@ fn attention_layer() {
         {
             let name = format!("layer of {d}, {}", name(&features));
             let how = Kernelised { heads: h, mask: mask(n), features, eps: 1e-6 };
-            // Slopes of queries are what is left of two sums that all but cancel: their errors are
-            // those of the sums.
-            agree_above(|y| 0.1 * norm(values(y).into_iter()), &name, &inputs, &|x| {
+            // Slopes of queries are what is left of two sums that all but cancel where features are
+            // nearly alike: here a two-thousandth of the values' slopes. In bf16 one of the sums has
+            // the output as it was rounded, which is a tenth of what is left.
+            agree_within([F32, 0.2], |_| 1e-6, &name, &inputs, &|x| {
                 // Weights stay f32 where layers are bf16.
                 let exact = |x: &Tensor| match x.dtype() {
                     DType::BF16 => x.to_dtype(DType::F32),

@@ -62,5 +62,5 @@ class BigBird(Attention):
         first, last = self.attend(whole, k, v).chunk(2, 2)
         some = blocks[:, :, 1:-1].reshape(b, -1, self.size, d)
         k, v = (self.gathered(blocked(x, self.size)) for x in (k, v))
-        middle = self.attend(some, k, v, self.mask).view(b, h, -1, d)
+        middle = self.attend(some, k, v, self.mask).reshape(b, h, -1, d)
         return self.merge(torch.cat([first, middle, last], 2)[:, :, :n])

@@ -5,9 +5,16 @@ use super::tables::machine;
 use crate::bench::{Results, Row};
 use crate::records::statistics::{geometric_mean, median};
 
-/// A column: where it was measured.
-fn column(row: &Row) -> String {
-    format!("{} {} {} x {}", row.task, row.preset, row.length, row.batch)
+/// A column: what was measured; on a GPU, where there are several types and not every mode was
+/// measured everywhere, also in which type and beside what.
+fn column(results: &Results, row: &Row) -> String {
+    let name = format!("{} {} {} x {}", row.task, row.preset, row.length, row.batch);
+    if results.environment.gpu.is_none() {
+        return name;
+    }
+    let modes = row.peers.iter().map(|side| side.name.trim_start_matches("torch "));
+    let modes = modes.collect::<Vec<_>>().join(", ");
+    format!("{name} {} ({modes})", results.environment.dtype)
 }
 
 /// A row for each model: own steps per second over the faster of PyTorch's modes, and own
@@ -22,7 +29,7 @@ pub fn ratios(all: &[Results]) -> Option<String> {
     let (mut columns, mut models): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut how: Vec<String> = Vec::new();
     for (results, row) in &rows {
-        let name = column(row);
+        let name = column(results, row);
         if !columns.contains(&name) {
             let modes: Vec<&str> = row.peers.iter().map(|side| side.name.as_str()).collect();
             how.push(format!("- {name}: {}; {}", modes.join(", "), machine(results)));
@@ -37,7 +44,9 @@ pub fn ratios(all: &[Results]) -> Option<String> {
     for model in models {
         let mut cells = vec![model.to_owned()];
         for (i, name) in columns.iter().enumerate() {
-            let row = rows.iter().find(|(_, row)| row.model == model && column(row) == *name);
+            let row = rows
+                .iter()
+                .find(|(results, row)| row.model == model && column(results, row) == *name);
             cells.push(
                 match row.and_then(|(_, row)| Some((median(&row.ratios())?, row.memory_ratio()?))) {
                     Some((speed, memory)) => {
