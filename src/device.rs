@@ -15,15 +15,12 @@ pub fn open(name: &str) -> Result<Device> {
 
 #[cfg(feature = "cuda")]
 fn cuda(name: &str, index: usize) -> Result<Device> {
-    // The CUDA libraries are loaded when they are first needed, and their absence is a panic.
-    let opened = std::panic::catch_unwind(|| crate::ops::cuda::open(index));
-    let reason = match opened {
-        Ok(Ok(device)) => {
+    let reason = match crate::ops::cuda::open(index) {
+        Ok(device) => {
             crate::measure::keep_freed_gpu_memory(&device);
             return Ok(device);
         }
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the NVIDIA driver or a CUDA 13 library is missing".to_owned(),
+        Err(error) => error.to_string(),
     };
     let reason = reason.lines().next().unwrap_or_default();
     Err(Error::usage(format!(
