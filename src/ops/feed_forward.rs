@@ -42,7 +42,7 @@ pub fn feed_forward(x: &Tensor, how: &FeedForward) -> Result<Tensor> {
         bail!("feed_forward: x {:?}, up [{m}, {d}], down {:?}", x.shape(), how.down.0.shape());
     }
     #[cfg(feature = "cuda")]
-    if super::cuda::serves(x) {
+    if super::cuda::norms(x) {
         return super::cuda::feed_forward(x, how);
     }
     if !fused(x) {

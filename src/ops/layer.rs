@@ -94,6 +94,9 @@ impl Mixing {
     /// Whether CUDA kernels serve heads of a columns of queries beside `x`.
     #[cfg(feature = "cuda")]
     fn on_cuda(&self, x: &Tensor, a: usize) -> bool {
+        if !super::cuda::norms(x) {
+            return false;
+        }
         match self {
             Self::Softmax(attend) => {
                 super::cuda::attends(x, [a / attend.heads; 2], None, &attend.blocks)

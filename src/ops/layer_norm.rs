@@ -7,7 +7,7 @@
 use super::cpu::{
     Real, contiguous, dtype, fused, gradient, pair_sum, read, simd, to_storage, with_real, zeros,
 };
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// Rows handled by one task: fixed, so that sums over rows do not depend on threads.
@@ -16,7 +16,7 @@ const BLOCK: usize = 256;
 /// `x` [.., d], `weight` [d], `bias` [d] -> [.., d].
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if super::cuda::serves(x) {
+    if super::cuda::norms(x) {
         return super::cuda::layer_norm(x, weight, bias, eps);
     }
     if !fused(x) {
@@ -27,6 +27,10 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
 
 /// The same, composed of Candle's ops.
 pub fn reference(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    if x.dtype() == DType::BF16 {
+        // The weights are f32, and sums over rows want more than eight bits.
+        return reference(&x.to_dtype(DType::F32)?, weight, bias, eps)?.to_dtype(DType::BF16);
+    }
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
     let unit = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;

@@ -278,7 +278,7 @@ fn exact(x: &[Tensor]) -> Vec<Tensor> {
 
 #[test]
 fn rows() {
-    for d in [7, 32, 100, 512] {
+    for d in [7, 32, 100, 512, 1500] {
         let inputs = [random(&[3, 41, d], 1), random(&[d], 2), random(&[d], 3)];
         agree("layer norm", &inputs, &|x| {
             let exact = exact(x);

@@ -28,5 +28,5 @@ pub(super) use few::{attention_of_few, few};
 pub(super) use kernel::{kernel_attention, kernelises};
 pub(super) use layer::attention_layer;
 pub(super) use mix::mix;
-pub(super) use rows::{add_dropout, embed, embeds, layer_norm, linear};
+pub(super) use rows::{add_dropout, embed, embeds, layer_norm, linear, norms};
 pub(super) use sort::{nearest_direction, sort_buckets};

@@ -94,11 +94,19 @@ fn kernel(x: &Tensor, name: &str, variant: usize) -> Result<Kernel> {
     Kernel::get(&device(x)?, Module::Rows, &name)
 }
 
+/// The widest rows that the norm's kernels take, 32 columns to a lane.
+const WIDEST: usize = 1024;
+
+/// Whether the kernels take norms of these rows.
+pub(in crate::ops) fn norms(x: &Tensor) -> bool {
+    super::serves(x) && x.dims().last().is_some_and(|&d| d <= WIDEST)
+}
+
 /// Columns of a row that a lane of its warp has.
 fn columns(d: usize) -> Result<usize> {
     match d.div_ceil(32).next_power_of_two() {
         columns @ 1..=32 => Ok(columns),
-        _ => bail!("layer_norm: width {d} is above the 1,024 that the CUDA kernel takes"),
+        _ => bail!("layer_norm: width {d} is above the {WIDEST} that the CUDA kernel takes"),
     }
 }
 
