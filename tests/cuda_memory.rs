@@ -1,14 +1,13 @@
 //! Memory of training on a GPU. The pool is the whole process's, so this test is alone in one:
 //! `cargo test --release --features cuda --test cuda_memory -- --nocapture`.
 
-#[path = "cuda/agree.rs"]
-#[allow(dead_code, reason = "made for other tests")]
-mod agree;
 mod common;
+#[path = "cuda/gpu.rs"]
+mod gpu;
 #[path = "cuda/models.rs"]
 mod models;
 
-use agree::gpu;
+use gpu::gpu;
 use lra::attention::Registry;
 use lra::config::{Dtype, ModelSection};
 use lra::train::{AdamW, step};

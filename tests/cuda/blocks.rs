@@ -1,7 +1,8 @@
 //! Sinkhorn's sort of blocks.
 
-use crate::agree::{BF16, F32, gpu, off, values};
+use crate::agree::{BF16, F32, off, values};
 use crate::common::random;
+use crate::gpu::gpu;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use lra::ops::{self, Mask};
 

@@ -1,6 +1,6 @@
 //! Attention of few queries with wide heads.
 
-use crate::agree::{BF16, F32, Op, agree_within, norm, values};
+use crate::agree::{Op, agree_within, bound, norm, values};
 use crate::common::random;
 use candle_core::Tensor;
 use lra::ops::{self, Attend, Blocks, Dropout, Mask};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 fn few(name: &str, inputs: &[Tensor], op: Op) {
     let one = inputs[1].dims()[1] == 1;
     let least = |y: &Tensor| if one { norm(values(y).into_iter()) } else { 1e-6 };
-    agree_within([F32, BF16], least, name, inputs, op);
+    agree_within(bound, least, name, inputs, op);
 }
 
 /// Of n queries the last is padding in every example but the first.

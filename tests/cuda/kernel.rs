@@ -1,6 +1,6 @@
 //! Kernelised attention.
 
-use crate::agree::{F32, agree, agree_within};
+use crate::agree::{agree, agree_within, bound};
 use crate::common::random;
 use candle_core::{DType, Result, Tensor};
 use lra::ops::kernel::Kind;
@@ -90,10 +90,15 @@ fn attention_layer() {
         {
             let name = format!("layer of {d}, {}", name(&features));
             let how = Kernelised { heads: h, mask: mask(n), features, eps: 1e-6 };
-            // Slopes of queries are what is left of two sums that all but cancel where features are
-            // nearly alike: here a two-thousandth of the values' slopes. In bf16 one of the sums has
-            // the output as it was rounded, which is a tenth of what is left.
-            agree_within([F32, 0.2], |_| 1e-6, &name, &inputs, &|x| {
+            // The slope of the queries' weights, operand 3, is what is left of two sums that all but
+            // cancel where features are nearly alike: a two-thousandth of that of the values'. With
+            // products of bf16 it is a tenth off; that of fast-transformers under PyTorch's autocast
+            // is 0.22 off on the same sizes.
+            let bounds = |dtype, operand| match (dtype, operand) {
+                (DType::BF16, Some(3)) => 0.2,
+                _ => bound(dtype, operand),
+            };
+            agree_within(bounds, |_| 1e-6, &name, &inputs, &|x| {
                 // Weights stay f32 where layers are bf16.
                 let exact = |x: &Tensor| match x.dtype() {
                     DType::BF16 => x.to_dtype(DType::F32),

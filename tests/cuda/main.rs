@@ -7,12 +7,14 @@ mod blocks;
 #[path = "../common/mod.rs"]
 mod common;
 mod few;
+mod gpu;
 mod kernel;
 mod models;
 
-use agree::{agree, gpu, off, values};
+use agree::{agree, off, values};
 use candle_core::{DType, Device, Tensor, Var};
 use common::random;
+use gpu::gpu;
 use lra::attention::Registry;
 use lra::config::{Card, Dtype, ModelSection, Pair, Pooling, Request, Sizes, resolve};
 use lra::layers::Weights;
