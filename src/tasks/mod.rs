@@ -9,10 +9,13 @@ pub mod text;
 pub use crate::data::Places;
 
 use crate::config::Sizes;
-use crate::data::{About, Published, Source, Split, checksum, fetch, full_name, last_official};
+use crate::data::{
+    About, Published, Source, Split, checksum, deal, fetch, full_name, last_official,
+};
 use crate::error::{Error, IoContext, Result};
 use crate::printable;
 use crate::progress::Progress;
+use crate::random::Key;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -38,12 +41,15 @@ pub trait Task: Send + Sync {
 
     /// Holds the data against the task's own rule. The first mismatches are said
     /// through `progress`; any at all is an error that names the first and counts them.
+    /// Unless a task has a better rule, its files are read once more.
     fn verify(
         &self,
         options: &toml::Table,
         places: &Places,
         progress: &Progress,
-    ) -> Result<Verified>;
+    ) -> Result<Verified> {
+        verify_again(places, &|places| self.load(options, places, progress))
+    }
 
     /// Writes `data` into `folder` in the official form; returns the files.
     fn export(&self, data: &Dataset, folder: &Path, progress: &Progress) -> Result<Vec<PathBuf>>;
@@ -161,6 +167,16 @@ fn find_source(
     Ok((about, Some(source)))
 }
 
+/// As many items of train as `data.validation` says, dealt by the key, and the others. `what`
+/// names the items.
+fn hold_out<T>(train: Vec<T>, count: u64, what: &str, key: Key) -> Result<[Vec<T>; 2]> {
+    if train.len() as u64 <= count {
+        let message = format!("{count} {what} to hold out of {}; expected fewer", train.len());
+        return Err(Error::config("data.validation", message));
+    }
+    Ok(deal(train, count as usize, key))
+}
+
 /// Of prepared data that cannot be used, when nobody says where its files are.
 fn damaged(about: &About) -> Error {
     let message = "what was prepared of it is damaged; name it with --data-dir, and it is \
@@ -174,13 +190,8 @@ fn in_words(bytes: &[u8]) -> String {
 }
 
 /// Reads a task's files once more and holds what was prepared against them.
-fn verify_again(
-    task: &dyn Task,
-    options: &toml::Table,
-    places: &Places,
-    progress: &Progress,
-) -> Result<Verified> {
-    let data = task.load(options, places, progress)?;
+fn verify_again(places: &Places, load: &dyn Fn(&Places) -> Result<Dataset>) -> Result<Verified> {
+    let data = load(places)?;
     if !Path::new(&data.source).exists() {
         let message = "is no longer there; expected the files that were prepared; name the folder \
                        that has them with --data-dir";
@@ -189,7 +200,7 @@ fn verify_again(
     let cache = tempfile::tempdir_in(&places.cache).at("create a folder in", &places.cache)?;
     let again =
         Places { official: Some(PathBuf::from(&data.source)), cache: cache.path().to_path_buf() };
-    let read = task.load(options, &again, progress)?;
+    let read = load(&again)?;
     if read.checksum != data.checksum {
         let message = format!(
             "what is prepared has SHA-256 {}, its files now give {}; prepare it anew",

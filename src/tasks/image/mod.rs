@@ -7,11 +7,11 @@
 
 mod records;
 
-use super::{Dataset, Places, Task, Verified, Wanted, damaged, find_source, verify_again};
+use super::{Dataset, Places, Task, Wanted, damaged, find_source, hold_out};
 use crate::atomic::write_atomic;
 use crate::config::section;
-use crate::data::{Examples, Split, deal, open_or_build};
-use crate::error::{Error, IoContext, Result};
+use crate::data::{Examples, Split, open_or_build};
+use crate::error::{IoContext, Result};
 use crate::progress::Progress;
 use crate::random::Key;
 use records::{CIFAR, CLASSES, FILES, PIXELS, Picture, limit};
@@ -58,13 +58,9 @@ impl Task for Image {
         let splits = open_or_build(&places.cache, &about, progress, |to| {
             let source = source.as_ref().ok_or_else(|| damaged(&about))?;
             let [train, test] = records::read(source, progress)?;
-            if train.len() as u64 <= options.validation {
-                let (held, of) = (options.validation, train.len());
-                let message = format!("{held} pictures to hold out of {of}; expected fewer");
-                return Err(Error::config("data.validation", message));
-            }
             let key = Key::new(options.seed).named("image");
-            let [validation, train] = deal(train, options.validation as usize, key.named("train"));
+            let [validation, train] =
+                hold_out(train, options.validation, "pictures", key.named("train"))?;
             let pack = |pictures: Vec<Picture>| {
                 let mut examples = Examples::new(1, 0);
                 pictures.iter().for_each(|p| examples.push(&[&p.pixels], p.label));
@@ -81,15 +77,6 @@ impl Task for Image {
 
     fn text(&self, split: &Split, example: usize) -> String {
         CLASSES.get(split.label(example) as usize).unwrap_or(&"?").to_string()
-    }
-
-    fn verify(
-        &self,
-        options: &toml::Table,
-        places: &Places,
-        progress: &Progress,
-    ) -> Result<Verified> {
-        verify_again(self, options, places, progress)
     }
 
     /// The official layout with three equal planes, whose gray is the picture again. The

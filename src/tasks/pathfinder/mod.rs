@@ -104,7 +104,7 @@ impl Task for Pathfinder {
     ) -> Result<Verified> {
         let parsed: Options = section("data", options)?;
         if released(places, &parsed, progress).is_some() {
-            return verify_again(self, options, places, progress);
+            return verify_again(places, &|places| self.load(options, places, progress));
         }
         let data = self.load(options, places, progress)?;
         let generator = Generator::new(parsed.shape()?, parsed.seed);

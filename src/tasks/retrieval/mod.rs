@@ -7,7 +7,7 @@
 
 mod reader;
 
-use super::{Dataset, Places, Task, Verified, in_words, verify_again};
+use super::{Dataset, Places, Task, in_words};
 use crate::atomic::write_atomic;
 use crate::config::section;
 use crate::data::{
@@ -109,15 +109,6 @@ impl Task for Retrieval {
     fn text(&self, split: &Split, example: usize) -> String {
         let [a, b] = [0, 1].map(|part| in_words(split.tokens(example, part)));
         format!("{a} || {b}")
-    }
-
-    fn verify(
-        &self,
-        options: &toml::Table,
-        places: &Places,
-        progress: &Progress,
-    ) -> Result<Verified> {
-        verify_again(self, options, places, progress)
     }
 
     /// The five columns, with running numbers for the papers' names, which are not kept.

@@ -7,9 +7,7 @@
 
 mod reviews;
 
-use super::{
-    Dataset, Places, Task, Verified, Wanted, damaged, find_source, in_words, verify_again,
-};
+use super::{Dataset, Places, Task, Wanted, damaged, find_source, hold_out, in_words};
 use crate::atomic::write_atomic;
 use crate::config::section;
 use crate::data::{Examples, Split, deal, open_or_build};
@@ -63,19 +61,9 @@ impl Task for Text {
         let splits = open_or_build(&places.cache, &about, progress, |to| {
             let source = source.as_ref().ok_or_else(|| damaged(&about))?;
             let [train, test] = reviews::read(source, progress)?;
-            if train.len() as u64 <= options.validation {
-                return Err(Error::config(
-                    "data.validation",
-                    format!(
-                        "{} reviews to hold out of {}; expected fewer",
-                        options.validation,
-                        train.len()
-                    ),
-                ));
-            }
             let key = Key::new(options.seed).named("text");
-            let held = options.validation as usize;
-            let [validation, train] = deal(train, held, key.named("train"));
+            let [validation, train] =
+                hold_out(train, options.validation, "reviews", key.named("train"))?;
             let [test, _] = deal(test, usize::MAX, key.named("test"));
             let pack = |reviews: Vec<reviews::Review>| {
                 let mut examples = Examples::new(1, 1);
@@ -93,15 +81,6 @@ impl Task for Text {
 
     fn text(&self, split: &Split, example: usize) -> String {
         in_words(split.tokens(example, 0))
-    }
-
-    fn verify(
-        &self,
-        options: &toml::Table,
-        places: &Places,
-        progress: &Progress,
-    ) -> Result<Verified> {
-        verify_again(self, options, places, progress)
     }
 
     /// The official layout, with running numbers and the ratings 1 and 10: the set's own are
