@@ -164,6 +164,57 @@ fn what_failed_is_told_in_the_pictures() {
     assert!(csv.contains(",lra,attention-number-3,4096,2,OOM,"), "{csv}");
 }
 
+/// Scores of two tasks, each timed on a machine of its own: speed is the one task's that more
+/// models have a speed of, and the chart says which.
+#[test]
+fn speeds_of_two_machines_are_not_mixed() {
+    let mut records = Vec::new();
+    for model in ["transformer", "linear", "local"] {
+        let mut slow = record("listops", model, 1, 40.0);
+        slow.environment.threads += 1;
+        if model == "local" {
+            slow.speed = None;
+        }
+        let mut fast = record("text", model, 1, 60.0);
+        fast.speed.as_mut().unwrap().examples_per_second = 7000.0;
+        records.extend([slow, fast]);
+    }
+    let files = report::files(&report_on(&records)).unwrap();
+    let bubble = text(&files, "bubble-quick.svg");
+    assert_legible("bubble", bubble);
+    let words: Vec<String> = texts(bubble).0.into_iter().map(|(words, _)| words).collect();
+    let has = |part: &str| words.iter().any(|words| words.contains(part));
+    for part in ["mean over ListOps and Text", "examples per second of Text", "live heap, Text"] {
+        assert!(has(part), "{part}: {words:?}");
+    }
+    assert!(has("Linear") && has("Local attention") && has("7000"), "{words:?}");
+    assert!(!has("geometric mean") && !has("largest task"), "{words:?}");
+}
+
+/// One model of three has the five tasks: all three are shown, over what they share. Two of
+/// three have them: the third is named with what it lacks.
+#[test]
+fn the_average_is_shown_where_half_of_the_models_have_it() {
+    let five = ["listops", "text", "retrieval", "image", "pathfinder"];
+    let of = |model, tasks: &[&str]| -> Vec<Record> {
+        tasks.iter().map(|task| record(task, model, 1, 50.0)).collect()
+    };
+    let mut records = of("transformer", &five);
+    records.extend(of("linear", &five[..2]));
+    records.extend(of("local", &five[..2]));
+    let bubble = |records: &[Record]| {
+        let files = report::files(&report_on(records)).unwrap();
+        text(&files, "bubble-quick.svg").to_owned()
+    };
+    let shared = bubble(&records);
+    assert!(shared.contains("mean over ListOps and Text"), "{shared}");
+    assert!(!shared.contains("Not shown"), "{shared}");
+    records.extend(of("linear", &five[2..]));
+    let averaged = bubble(&records);
+    assert!(averaged.contains("mean of the five tasks"), "{averaged}");
+    assert!(averaged.contains("Local attention: Retrieval not run"), "{averaged}");
+}
+
 /// A folder without a record has its curve from its events.
 #[test]
 fn a_run_at_work_has_a_curve() {

@@ -8,7 +8,8 @@ use super::draw::FRAME;
 use super::points::Chart;
 
 pub fn axes(canvas: &Canvas, chart: &Chart, across: &Scale, upwards: &Scale) -> Drawn {
-    let over = match chart.tasks.len() {
+    let over = match chart.timed.len() {
+        1 if chart.tasks.len() > 1 => format!(" of {}", chart.timed[0]),
         1 => String::new(),
         many => format!(", geometric mean over the {many} tasks"),
     };

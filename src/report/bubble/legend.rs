@@ -13,8 +13,11 @@ pub fn legend(canvas: &Canvas, chart: &Chart, most: f64, radius: &impl Fn(f64) -
     let head = Style::new(15.0, INK, HPos::Left);
     canvas.text((x, FRAME.y + 12.0), "Area: peak memory", head.bold())?;
     let meter = chart.meter.title();
-    let over = if chart.tasks.len() > 1 { ", largest task" } else { "" };
-    let meter = format!("{meter}{over}");
+    let meter = match chart.timed.len() {
+        1 if chart.tasks.len() > 1 => format!("{meter}, {}", chart.timed[0]),
+        1 => meter.to_owned(),
+        _ => format!("{meter}, largest task"),
+    };
     canvas.text((x, FRAME.y + 33.0), &meter, Style::new(13.0, SOFT, HPos::Left))?;
 
     let large = round_down(most);

@@ -1,8 +1,10 @@
 //! Which models a chart can show, and over which tasks.
 //!
-//! The score is the paper's five-task average where a model has one; else the mean over the
-//! tasks shared by the models of the most widely completed task. Speed is the geometric mean
-//! over the same tasks, and memory the largest of them: all of one machine and one meter.
+//! The score is the paper's five-task average where half of the models of the most widely
+//! completed task have one; else the mean over the tasks that these models share. Speed is the geometric mean
+//! over the same tasks, and memory the largest of them: all of one machine and one meter. Where
+//! no machine measured a model on all of them, both are of the one task that a machine measured
+//! for the most models; the paper's Figure 3 takes its speeds from Text alone.
 
 use super::super::aggregate::{Row, Section};
 use super::super::names::{TASKS, in_five, model_title, task_title};
@@ -30,6 +32,8 @@ pub struct Chart {
     pub preset: String,
     /// Titles of the tasks the score is of.
     pub tasks: Vec<String>,
+    /// Titles of those that speed and memory are of: the same, or one of them.
+    pub timed: Vec<String>,
     pub machine: Machine,
     pub meter: Meter,
     pub points: Vec<Point>,
@@ -42,9 +46,9 @@ pub fn select(section: &Section) -> Option<Chart> {
     let tasks = tasks(section)?;
     let scored: Vec<(&Row, f64)> =
         section.rows.iter().filter_map(|row| Some((row, score(section, row, &tasks)?))).collect();
-    let machine = machine(section, &scored, &tasks)?;
+    let (timed, machine) = timed(section, &scored, &tasks)?;
     let rows = |model: &str| -> Option<Vec<&SpeedRow>> {
-        tasks.iter().map(|task| speed_row(section, task, model, &machine)).collect()
+        timed.iter().map(|task| speed_row(section, task, model, &machine)).collect()
     };
     let meter = *Meter::ALL.iter().min_by_key(|meter| {
         let has = |row: &Row| rows(&row.model).and_then(|rows| peak(&rows, **meter)).is_some();
@@ -73,7 +77,7 @@ pub fn select(section: &Section) -> Option<Chart> {
                     let found = speed_row(section, task, &row.model, &machine);
                     found.and_then(|found| found.examples_per_second).is_none()
                 };
-                let lacking = tasks.iter().filter(lacks).map(|task| task_title(task));
+                let lacking = timed.iter().filter(lacks).map(|task| task_title(task));
                 let lacking = lacking.collect::<Vec<_>>().join(", ");
                 not_shown.push(format!("{title}: no speed on this machine for {lacking}"));
             }
@@ -82,9 +86,9 @@ pub fn select(section: &Section) -> Option<Chart> {
             }
         }
     }
-    let titles = tasks.iter().map(|task| task_title(task).to_owned()).collect();
-    let preset = section.preset.clone();
-    let chart = Chart { preset, tasks: titles, machine, meter, points, not_shown };
+    let titles = |tasks: &[&str]| tasks.iter().map(|task| task_title(task).to_owned()).collect();
+    let (tasks, timed, preset) = (titles(&tasks), titles(&timed), section.preset.clone());
+    let chart = Chart { preset, tasks, timed, machine, meter, points, not_shown };
     (!chart.points.is_empty()).then_some(chart)
 }
 
@@ -94,16 +98,17 @@ fn five() -> Vec<&'static str> {
 
 /// The tasks a model's score is of.
 pub fn tasks(section: &Section) -> Option<Vec<&str>> {
-    if section.rows.iter().any(|row| row.five_tasks.mean.is_some()) {
-        return Some(five());
-    }
     let complete = |row: &Row, task: usize| row.cells[task].complete().is_some();
     let holders = |task: usize| section.rows.iter().filter(move |row| complete(row, task));
     let columns = 0..section.tasks.len();
     let widest = columns.clone().min_by_key(|task| Reverse(holders(*task).count()))?;
     let shared = columns.filter(|task| holders(widest).all(|row| complete(row, *task)));
-    let nobody = holders(widest).next().is_none();
-    (!nobody).then(|| shared.map(|task| section.tasks[task].name.as_str()).collect())
+    let averaged = section.rows.iter().filter(|row| row.five_tasks.mean.is_some()).count();
+    let of = holders(widest).count();
+    if averaged > 0 && 2 * averaged >= of {
+        return Some(five());
+    }
+    (of > 0).then(|| shared.map(|task| section.tasks[task].name.as_str()).collect())
 }
 
 /// The mean over those tasks; `None` unless every one is complete.
@@ -113,8 +118,25 @@ pub fn score(section: &Section, row: &Row, tasks: &[&str]) -> Option<f64> {
     mean(&means?)
 }
 
-/// The machine on which the most scored models have every speed; the first by name of equals.
-fn machine(section: &Section, scored: &[(&Row, f64)], tasks: &[&str]) -> Option<Machine> {
+/// The tasks whose speeds are shown, and the machine; the first of equal tasks.
+fn timed<'a>(
+    section: &Section,
+    scored: &[(&Row, f64)],
+    tasks: &[&'a str],
+) -> Option<(Vec<&'a str>, Machine)> {
+    let measured = |tasks: Vec<&'a str>| {
+        let (count, machine) = machine(section, scored, &tasks)?;
+        (count > 0).then_some((count, tasks, machine))
+    };
+    let all = measured(tasks.to_vec());
+    let each = || tasks.iter().filter_map(|task| measured(vec![task]));
+    let (_, tasks, machine) = all.or_else(|| each().min_by_key(|(count, ..)| Reverse(*count)))?;
+    Some((tasks, machine))
+}
+
+/// The machine on which the most scored models have every speed, and how many do; the first by
+/// name of equals.
+fn machine(section: &Section, scored: &[(&Row, f64)], tasks: &[&str]) -> Option<(usize, Machine)> {
     let mut machines: Vec<&Machine> = section.speed.iter().map(|row| &row.machine).collect();
     machines.sort();
     machines.dedup();
@@ -125,7 +147,8 @@ fn machine(section: &Section, scored: &[(&Row, f64)], tasks: &[&str]) -> Option<
         })
     };
     let count = |machine: &Machine| scored.iter().filter(|(row, _)| has(machine, row)).count();
-    machines.into_iter().min_by_key(|machine| Reverse(count(machine))).cloned()
+    let counted = machines.into_iter().map(|machine| (count(machine), machine.clone()));
+    counted.min_by_key(|(count, _)| Reverse(*count))
 }
 
 /// Where several lengths were measured, the one with the most runs, then the longest.
