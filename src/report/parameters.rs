@@ -2,23 +2,18 @@
 
 use super::aggregate::{Report, Section};
 use super::bubble::{score, score_title, tasks};
-use super::chart::canvas::{self, Drawn, Style};
-use super::chart::font::{cut, drawable, width};
+use super::chart::canvas::{self, Drawn};
 use super::chart::frame::{Axes, NOTE_STEP, WIDTH, heading, listed, note_lines, notes};
 use super::chart::marker::Marker;
-use super::chart::place::{Circle, Place, Rect, place};
+use super::chart::place::{Circle, Rect, place};
 use super::chart::scale::Scale;
-use super::chart::{self, AXIS, INK};
+use super::chart::{self, label};
 use super::names::{model_title, task_title};
 use super::{File, Names};
 use crate::error::Result;
 use crate::records::statistics::{geometric_mean, median};
-use plotters::style::text_anchor::HPos;
 
 const FRAME: Rect = Rect { x: 104.0, y: 124.0, w: 1056.0, h: 560.0 };
-const LABEL: f64 = 14.0;
-const LABEL_HEIGHT: f64 = 17.0;
-const LABEL_ROOM: f64 = 190.0;
 const RADIUS: f64 = 6.0;
 /// A marker's corners reach this far.
 const REACH: f64 = 8.5;
@@ -77,11 +72,9 @@ fn svg(preset: &str, tasks: &[String], points: &[Point]) -> Drawn<String> {
         r: REACH,
     };
     let circles: Vec<Circle> = points.iter().map(circle).collect();
-    let label = |point: &Point| cut(&drawable(model_title(&point.model)), LABEL, LABEL_ROOM);
-    let labels: Vec<String> = points.iter().map(label).collect();
-    let sizes: Vec<(f64, f64)> =
-        labels.iter().map(|label| (width(label, LABEL), LABEL_HEIGHT)).collect();
-    let places = place(&circles, &sizes, FRAME);
+    let name = |point: &Point| label::label(model_title(&point.model));
+    let labels: Vec<String> = points.iter().map(name).collect();
+    let places = place(&circles, &label::sizes(&labels), FRAME);
     let hidden = points.iter().zip(&places).filter(|(_, place)| place.is_none());
     let hidden: Vec<String> =
         hidden.map(|(point, _)| model_title(&point.model).to_owned()).collect();
@@ -109,19 +102,11 @@ fn svg(preset: &str, tasks: &[String], points: &[Point]) -> Drawn<String> {
             title_at: 38.0,
         };
         axes.draw(canvas)?;
-        for Place { leader, .. } in places.iter().flatten() {
-            if let Some((from, to)) = leader {
-                canvas.line(*from, *to, AXIS, 1.0)?;
-            }
-        }
+        label::leaders(canvas, &places)?;
         for (index, (point, circle)) in points.iter().zip(&circles).enumerate() {
             Marker::of(&point.model, index).draw(canvas, (circle.x, circle.y), RADIUS)?;
         }
-        for (place, text) in places.iter().zip(&labels) {
-            let Some(Place { rect, .. }) = place else { continue };
-            let at = (rect.x, rect.y + LABEL_HEIGHT * 0.76);
-            canvas.text(at, text, Style::new(LABEL, INK, HPos::Left))?;
-        }
+        label::labels(canvas, &places, &labels)?;
         notes(canvas, (FRAME.x, FRAME.y + FRAME.h + 82.0), &below)
     })
 }

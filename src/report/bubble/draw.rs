@@ -4,28 +4,23 @@
 //! that the picture reads in grey and with any colour vision. The area is exactly in
 //! proportion to memory; a dot marks the centre of bubbles too small to see.
 
-use super::super::chart::canvas::{self, Canvas, Drawn, Style};
-use super::super::chart::font::{cut, drawable, width};
+use super::super::chart::canvas::{self, Canvas, Drawn};
 use super::super::chart::frame::{self, NOTE_STEP, WIDTH, heading, listed};
+use super::super::chart::label;
 use super::super::chart::place::{Circle, Place, Rect, place};
 use super::super::chart::scale::Scale;
-use super::super::chart::{AXIS, INK, PALETTE, darker};
+use super::super::chart::{INK, PALETTE, darker};
 use super::super::names::model_order;
 use super::axes::axes;
 use super::legend::legend;
 use super::points::{Chart, Point};
-use plotters::style::text_anchor::HPos;
-use plotters::style::{Color, WHITE};
+use plotters::style::Color;
 
 const HEIGHT: f64 = 800.0;
 pub const FRAME: Rect = Rect { x: 104.0, y: 124.0, w: 872.0, h: 560.0 };
-const LABEL: f64 = 14.0;
-const LABEL_HEIGHT: f64 = 17.0;
 /// Share of the frame that bubbles of the largest size would cover together.
 const COVER: f64 = 0.13;
 const LARGEST: f64 = 54.0;
-/// Longest label, in pixels.
-const LABEL_ROOM: f64 = 190.0;
 
 pub fn svg(chart: &Chart) -> Drawn<String> {
     let most = chart.points.iter().map(|p| p.memory).fold(f64::MIN_POSITIVE, f64::max);
@@ -49,11 +44,8 @@ pub fn svg(chart: &Chart) -> Drawn<String> {
     let circles: Vec<Circle> = chart.points.iter().map(at).collect();
     // The dot at a tiny bubble's centre takes room too.
     let solid: Vec<Circle> = circles.iter().map(|c| Circle { r: c.r.max(DOT), ..*c }).collect();
-    let label = |p: &Point| cut(&drawable(&p.title), LABEL, LABEL_ROOM);
-    let labels: Vec<String> = chart.points.iter().map(label).collect();
-    let size = |text: &String| (width(text, LABEL), LABEL_HEIGHT);
-    let sizes: Vec<(f64, f64)> = labels.iter().map(size).collect();
-    let places = place(&solid, &sizes, FRAME);
+    let labels: Vec<String> = chart.points.iter().map(|p| label::label(&p.title)).collect();
+    let places = place(&solid, &label::sizes(&labels), FRAME);
 
     let notes = note_lines(chart, &places);
     let height = HEIGHT + NOTE_STEP * notes.len() as f64;
@@ -61,7 +53,8 @@ pub fn svg(chart: &Chart) -> Drawn<String> {
         heading(canvas, FRAME.x, TITLE, &subtitle(chart))?;
         axes(canvas, chart, &across, &upwards)?;
         bubbles(canvas, chart, &circles)?;
-        write_labels(canvas, &places, &labels)?;
+        label::leaders(canvas, &places)?;
+        label::labels(canvas, &places, &labels)?;
         legend(canvas, chart, most, &radius)?;
         frame::notes(canvas, (FRAME.x, HEIGHT - 20.0), &notes)
     })
@@ -104,24 +97,6 @@ fn bubbles(canvas: &Canvas, chart: &Chart, circles: &[Circle]) -> Drawn {
 
 /// Models with a place in the paper's order; each has a colour of its own in every chart.
 const LISTED: usize = 12;
-
-/// Leaders first: a label's plate keeps the lines of others off it, too.
-fn write_labels(canvas: &Canvas, places: &[Option<Place>], labels: &[String]) -> Drawn {
-    for (from, to) in places.iter().flatten().filter_map(|place| place.leader) {
-        canvas.line(from, to, AXIS, 1.0)?;
-    }
-    for (place, text) in places.iter().zip(labels) {
-        let Some(Place { rect, .. }) = place else { continue };
-        let plate = Rect { x: rect.x - PLATE, w: rect.w + 2.0 * PLATE, ..*rect };
-        canvas.plate(plate, WHITE.mix(0.8))?;
-        let style = Style::new(LABEL, INK, HPos::Left);
-        canvas.text((rect.x, rect.y + LABEL_HEIGHT * 0.76), text, style)?;
-    }
-    Ok(())
-}
-
-/// The white behind a label reaches this far to its sides: not to the next bubble's edge.
-const PLATE: f64 = 1.5;
 
 /// What is not in the picture, as lines below it.
 fn note_lines(chart: &Chart, places: &[Option<Place>]) -> Vec<String> {

@@ -7,6 +7,7 @@
 pub mod canvas;
 pub mod font;
 pub mod frame;
+pub mod label;
 pub mod marker;
 pub mod place;
 pub mod png;
