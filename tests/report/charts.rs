@@ -1,56 +1,9 @@
 //! The pictures, by the geometry of what is drawn: words that overlap cannot be read.
 
+use super::svg::{assert_legible, assert_no_line_over, texts};
 use super::*;
 use lra::bench::{Memory as Taken, Results, Row, Side, Window};
 use lra::report::bench;
-use resvg::usvg::{Node, Options, Rect, Tree, fontdb};
-use std::sync::Arc;
-
-/// Every text of an SVG with the box it covers, and the picture's size.
-fn texts(svg: &str) -> (Vec<(String, Rect)>, (f32, f32)) {
-    let mut options = Options { font_family: "Roboto".to_owned(), ..Options::default() };
-    for name in ["Roboto-Regular", "Roboto-Medium"] {
-        let path = format!("{}/src/report/font/{name}.subset.ttf", env!("CARGO_MANIFEST_DIR"));
-        let bytes = Arc::new(fs::read(path).unwrap());
-        options.fontdb_mut().load_font_source(fontdb::Source::Binary(bytes));
-    }
-    let tree = Tree::from_str(svg, &options).unwrap();
-    let mut found = Vec::new();
-    let mut open: Vec<&Node> = tree.root().children().iter().collect();
-    while let Some(node) = open.pop() {
-        match node {
-            Node::Group(group) => open.extend(group.children()),
-            Node::Text(text) => {
-                let words: String = text.chunks().iter().map(|chunk| chunk.text()).collect();
-                found.push((words, text.abs_bounding_box()));
-            }
-            _ => {}
-        }
-    }
-    (found, (tree.size().width(), tree.size().height()))
-}
-
-fn assert_legible(name: &str, svg: &str) {
-    let (texts, (width, height)) = texts(svg);
-    assert!(texts.len() > 5, "{name}: {texts:?}");
-    // Boxes are as high as the typeface, letters lower: two pixels of air are no contact.
-    let overlap = |a: &Rect, b: &Rect| {
-        a.left() < b.right()
-            && b.left() < a.right()
-            && a.top() + 2.0 < b.bottom()
-            && b.top() + 2.0 < a.bottom()
-    };
-    for (i, (text, rect)) in texts.iter().enumerate() {
-        let inside = rect.left() >= 0.0
-            && rect.top() >= 0.0
-            && rect.right() <= width
-            && rect.bottom() <= height;
-        assert!(inside, "{name}: {text:?} leaves the picture: {rect:?} of {width} x {height}");
-        for (other, at) in &texts[i + 1..] {
-            assert!(!overlap(rect, at), "{name}: {text:?} {rect:?} and {other:?} {at:?}");
-        }
-    }
-}
 
 /// Forty models, crowded: many of nearly one speed, score and size; some failed.
 fn crowd() -> Vec<Record> {
@@ -138,6 +91,9 @@ fn forty_models_are_legible_in_every_picture() {
     assert_eq!(names, expected);
     for (name, svg) in svgs {
         assert_legible(name, svg);
+        let placed = name.starts_with("bubble") || name.starts_with("parameters");
+        let crossed = assert_no_line_over(name, svg, |t| placed && t.starts_with("attention-"));
+        assert!(!placed || crossed > 0, "{name}: no name has a line below: nothing was tried");
         let named = texts(svg).0.iter().filter(|(t, _)| t.starts_with("attention-number-")).count();
         // The models with a failed seed have no score, and growth names all twice.
         let least = if name.starts_with("growth") { 80 } else { 36 };

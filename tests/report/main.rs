@@ -3,6 +3,7 @@
 mod charts;
 mod page;
 mod splice;
+mod svg;
 
 #[path = "../common/records.rs"]
 mod synthetic;
