@@ -70,7 +70,9 @@ fn kernels() -> Result<(), String> {
     println!("cargo:rerun-if-env-changed=CUDA_COMPUTE_CAP");
     let said = |error: cudaforge::Error| error.to_string();
     let architecture = cudaforge::detect_compute_cap().map_err(said)?.base();
-    let nvcc = cudaforge::CudaToolkit::detect().map_err(said)?.nvcc_path;
+    let toolkit = cudaforge::CudaToolkit::detect().map_err(said)?;
+    link_runtime(&toolkit.lib_dir);
+    let nvcc = toolkit.nvcc_path;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     // Files with many kernels are compiled once for each type, beside each other.
     let all = ["attention", "blocks", "extra", "few", "kernel", "rows", "optimiser", "sort"];
@@ -103,6 +105,16 @@ fn kernels() -> Result<(), String> {
         std::fs::write(stamp, made_of).map_err(|error| format!("{name}: {error}"))?;
     }
     Ok(())
+}
+
+/// candle-kernels asks for the shared runtime, and its code calls it before `main`. With the
+/// static one ahead of it the program starts where there is none.
+#[cfg(feature = "cuda")]
+fn link_runtime(folder: &Path) {
+    if folder.join("libcudart_static.a").exists() {
+        println!("cargo:rustc-link-search=native={}", folder.display());
+        println!("cargo:rustc-link-lib=static=cudart_static");
+    }
 }
 
 /// A hash of a kernel's source, of all headers, and of the architecture.

@@ -1,9 +1,13 @@
 //! Checkpoints come back as they were, or their damage is noticed.
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use candle_core::{DType, Device, Tensor};
 use lra::random::Key;
 use lra::train::{Checkpoint, latest, load, load_weights, prune, save_weights};
 use rand::RngCore;
+use skip::skip;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -197,7 +201,7 @@ fn others_read_the_file() {
     let python = std::env::var_os("LRA_PYTHON").unwrap_or_else(|| "python3".into());
     let run = |words: &[&str]| Command::new(&python).args(words).arg(&path).output();
     if !run(&["-c", "import safetensors.numpy"]).is_ok_and(|run| run.status.success()) {
-        println!("skipped: {python:?} has no safetensors module; LRA_PYTHON may name one that has");
+        skip(format!("{python:?} has no safetensors module; LRA_PYTHON may name one that has"));
         return;
     }
     let sum = "import sys, safetensors\n\

@@ -1,11 +1,13 @@
 //! Memory of training on a GPU. The pool is the whole process's, so this test is alone in one:
-//! `cargo test --release --features cuda --test cuda_memory -- --nocapture`.
+//! `cargo test --release --features cuda --test cuda_memory`.
 
 mod common;
 #[path = "cuda/gpu.rs"]
 mod gpu;
 #[path = "cuda/models.rs"]
 mod models;
+#[path = "common/skip.rs"]
+mod skip;
 
 use gpu::gpu;
 use lra::attention::Registry;

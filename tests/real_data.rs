@@ -1,9 +1,13 @@
 //! What can be checked on real data, where `LRA_DATA` names a folder of it.
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use lra::config::Card;
 use lra::data::{Places, Split};
 use lra::progress::Progress;
 use lra::tasks::{self, Dataset, image};
+use skip::skip;
 use std::path::{Path, PathBuf};
 
 /// A folder with other tasks' files only: ListOps is generated, and the record's source
@@ -11,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[test]
 fn listops_is_generated_where_the_folder_has_none() {
     let Some(official) = std::env::var_os("LRA_DATA") else {
-        println!("skipped: LRA_DATA is not set");
+        skip("LRA_DATA is not set");
         return;
     };
     let cache = tempfile::tempdir().unwrap();
@@ -26,7 +30,7 @@ fn listops_is_generated_where_the_folder_has_none() {
 fn real() -> Option<PathBuf> {
     let found = std::env::var_os("LRA_DATA").map(PathBuf::from);
     if found.is_none() {
-        println!("skipped: LRA_DATA is not set");
+        skip("LRA_DATA is not set");
     }
     found
 }

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::measure;
 use crate::models::Classifier;
 use crate::ops::{Ids, Mask, profile};
+use crate::progress::Progress;
 use crate::random::{Key, bits};
 use crate::train::{AdamW, build, check_memory, score, step};
 use candle_core::Device;
@@ -166,7 +167,7 @@ pub fn serve(
     mut answers: impl Write,
 ) -> Result<()> {
     cell.config.check()?;
-    let device = device::open(&cell.config.run.device)?;
+    let device = device::open(&cell.config.run.device, &Progress::silent())?;
     check_memory(&cell.config, variant, cell.sizes, &device)?;
     let (base, bare) = (measure::resident().unwrap_or(0), measure::live());
     let (model, weights) = build(&cell.config, variant, cell.sizes, &device)?;

@@ -113,7 +113,7 @@ pub fn run(
     progress: &Progress,
     save: &dyn Fn(&Results) -> Result<()>,
 ) -> Result<Results> {
-    let device = device::open(&plan.device)?;
+    let device = device::open(&plan.device, progress)?;
     let environment = measure::observe(&device, plan.dtype.candle(), plan.threads);
     let ceiling = ceiling();
     let cells = plan.cells(registry)?;

@@ -100,7 +100,7 @@ pub fn run(args: &RunArgs, registry: &Registry, progress: &Progress) -> Result<(
     let variant = registry.get(&args.model)?;
     let card = Card::of(task)?;
     start_threads(args.threads)?;
-    let device = device::open(&args.device)?;
+    let device = device::open(&args.device, progress)?;
     let place = match &device {
         Device::Cpu => "cpu".to_string(),
         _ => args.device.replace("auto", "cuda:0"),

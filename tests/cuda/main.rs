@@ -1,6 +1,6 @@
 //! The CUDA face of every op, and every model on a GPU, against the CPU. Without a GPU, or in a
 //! binary without CUDA, the tests say so and pass:
-//! `cargo test --release --features cuda --test cuda -- --nocapture`.
+//! `cargo test --release --features cuda --test cuda`.
 
 mod agree;
 mod blocks;
@@ -9,7 +9,10 @@ mod common;
 mod few;
 mod gpu;
 mod kernel;
+mod libraries;
 mod models;
+#[path = "../common/skip.rs"]
+mod skip;
 
 use agree::{agree, off, values};
 use candle_core::{DType, Device, Tensor, Var};
@@ -472,7 +475,7 @@ fn every_model_of_every_task() {
                 let what = format!("{} on {} in {name}", variant.name, card.name);
                 let fits = lra::train::check_memory(&config, variant, card.sizes(), &gpu);
                 if let Err(error) = fits {
-                    println!("skipped: {what}: {error}");
+                    skip::skip(format!("{what}: {error}"));
                     continue;
                 }
                 let once = || {

@@ -2,6 +2,8 @@
 
 mod charts;
 mod page;
+#[path = "../common/skip.rs"]
+mod skip;
 mod splice;
 mod svg;
 

@@ -92,7 +92,7 @@ fn opened(browser: &str, page: &Path) -> (String, String) {
 #[test]
 fn the_page_works_at_a_thousand_records() {
     let Some(browser) = browser() else {
-        eprintln!("skipped: no Chromium here (chromium, chromium-browser or google-chrome)");
+        skip::skip("no Chromium here (chromium, chromium-browser or google-chrome)");
         return;
     };
     let page = report::page(&report_in_memory(thousand())).unwrap();

@@ -1,6 +1,7 @@
 //! `lra bench`: cells in processes of their own, alone and beside a peer.
 
 use super::lra;
+use super::skip::skip;
 use lra::attention::Registry;
 use lra::bench::{Cell, Results, Side};
 use lra::config::{Card, resolve};
@@ -91,7 +92,7 @@ for line in sys.stdin:
 #[test]
 fn a_peer_is_measured_in_turns_and_its_failures_are_told() {
     if std::process::Command::new("python3").arg("--version").output().is_err() {
-        println!("skipped: no python3 here to play the peer");
+        skip("no python3 here to play the peer");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

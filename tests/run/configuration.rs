@@ -1,5 +1,6 @@
 //! What a configuration may be, and what is said of one that may not.
 
+use super::skip::skip;
 use super::{arguments, folder, lra};
 
 #[test]
@@ -67,7 +68,7 @@ fn a_missing_gpu_is_one_clear_line() {
         let line = error.lines().last().unwrap();
         assert!(line.contains("--device cuda:0") && line.contains("CUDA"), "{error}");
     } else {
-        println!("skipped: this binary has CUDA");
+        skip("this binary has CUDA");
     }
 }
 

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use super::process::{events, limit, rows, said, signal, start, wait};
+use super::skip::skip;
 use super::{arguments, folder, last_checkpoint, lra, result};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -22,7 +23,7 @@ impl Disk {
         match mount {
             Ok(output) if output.status.success() => Some(Self(at)),
             other => {
-                println!("skipped: no file system can be mounted here: {other:?}");
+                skip(format!("no file system can be mounted here: {other:?}"));
                 None
             }
         }

@@ -1,5 +1,6 @@
 //! Terminals, streams and names that nobody should have.
 
+use super::skip::skip;
 use super::{arguments, cache, folder, lra};
 use std::process::{Command, Stdio};
 
@@ -53,7 +54,7 @@ fn a_closed_output_ends_quietly() {
 fn a_narrow_terminal() {
     let script = Command::new("script").arg("--version").output();
     if !script.is_ok_and(|output| output.status.success()) {
-        println!("skipped: no `script`, which gives a terminal");
+        skip("no `script`, which gives a terminal");
         return;
     }
     for (no_colour, sweep) in [(false, false), (true, false), (false, true)] {

@@ -13,6 +13,8 @@ mod presets;
 mod process;
 mod resume;
 mod show;
+#[path = "../common/skip.rs"]
+mod skip;
 mod steady;
 mod sweep;
 mod tensorboard;

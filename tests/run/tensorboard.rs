@@ -1,5 +1,6 @@
 //! `lra run --tensorboard`, read back from the bytes and by TensorBoard; `lra export`.
 
+use super::skip::skip;
 use super::{arguments, cache, folder, lra};
 use lra::random::Key;
 use lra::records::{Event, read_events};
@@ -203,7 +204,7 @@ fn tensorboard_reads_the_same() {
     let python = match python() {
         Ok(python) => python,
         Err(why) => {
-            eprintln!("SKIPPED: {why}; run tests/tensorboard/setup.sh to read with TensorBoard");
+            skip(format!("{why}; run tests/tensorboard/setup.sh to read with TensorBoard"));
             return;
         }
     };
