@@ -126,14 +126,50 @@ fn the_page_works_at_a_thousand_records() {
     assert!(console.is_empty(), "{}", console.join("\n"));
 }
 
+/// What the page is made of.
+fn data(page: &str) -> serde_json::Value {
+    let (_, data) = page.split_once("id=\"data\">").unwrap();
+    serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
+}
+
+/// Five tasks, of which no machine timed all: an average is shown at the speed of one, first
+/// that of the most models.
+#[test]
+fn an_average_has_a_speed_though_no_machine_timed_all() {
+    let mut records = Vec::new();
+    for (place, model) in ["transformer", "linear", "local"].into_iter().enumerate() {
+        for task in FIVE {
+            let mut one = record(task, model, 1, 50.0);
+            one.environment.threads += u32::from(task == "text");
+            if place == 0 && task != "text" {
+                one.speed = None;
+            }
+            records.push(one);
+        }
+    }
+    let first = |records: Vec<Record>| {
+        let all = data(&report::page(&report_in_memory(records)).unwrap());
+        all["presets"][0]["charts"][0].clone()
+    };
+    let chart = first(records.clone());
+    assert_eq!(chart["task"], "Average of 5 (paper)");
+    let machine = chart["machine"].as_str().unwrap();
+    assert!(machine.starts_with("Text on cpu"), "{machine}");
+    for point in chart["points"].as_array().unwrap() {
+        assert!(point["examples"].is_f64() && point["live"].is_f64(), "{point}");
+    }
+    records.iter_mut().for_each(|one| one.environment.threads = 1);
+    let machine = first(records)["machine"].as_str().unwrap().to_owned();
+    assert!(machine.starts_with("cpu"), "all timed on one machine: {machine}");
+}
+
 /// It works from a file, with no network: it names nothing to fetch.
 #[test]
 fn the_page_fetches_nothing() {
     let page = report::page(&report_in_memory(thousand())).unwrap();
-    let (shell, data) = page.split_once("id=\"data\">").unwrap();
-    let (data, scripts) = data.split_once("</script>").unwrap();
-    let data: serde_json::Value = serde_json::from_str(data).unwrap();
-    assert_eq!(data["runs"].as_array().unwrap().len(), 1002);
+    let (shell, rest) = page.split_once("id=\"data\">").unwrap();
+    let (_, scripts) = rest.split_once("</script>").unwrap();
+    assert_eq!(self::data(&page)["runs"].as_array().unwrap().len(), 1002);
     let addresses = [shell, scripts].concat().replace("http://www.w3.org/2000/svg", "");
     for word in ["http:", "https:", "src=", "@import", "url(", "fetch(", "innerHTML", "import("] {
         assert!(!addresses.contains(word), "{word}");

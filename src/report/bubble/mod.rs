@@ -9,7 +9,7 @@ mod legend;
 mod points;
 
 pub use axes::score_title;
-pub use points::{score, tasks};
+pub use points::{score, speed_row, tasks};
 
 use super::aggregate::Report;
 use super::chart;

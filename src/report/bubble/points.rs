@@ -152,7 +152,7 @@ fn machine(section: &Section, scored: &[(&Row, f64)], tasks: &[&str]) -> Option<
 }
 
 /// Where several lengths were measured, the one with the most runs, then the longest.
-fn speed_row<'a>(
+pub fn speed_row<'a>(
     section: &'a Section,
     task: &str,
     model: &str,

@@ -6,10 +6,9 @@ use super::super::cell::Outcome;
 use super::super::chart::marker::Marker;
 use super::super::markdown::summary;
 use super::super::names::{TASKS, in_five, model_order, model_title, task_title};
-use super::super::parameters;
-use super::super::speed::{Machine, Meter, SpeedRow};
+use super::super::speed::Machine;
 use super::super::tables::{self, Titled};
-use crate::records::statistics::geometric_mean;
+use super::charts::{Chart, charts_of};
 use crate::records::{Evaluation, Run, Unfinished};
 use serde::Serialize;
 
@@ -52,33 +51,6 @@ struct TableLines {
     notes: Vec<String>,
 }
 
-/// The models on one task, or on the tasks of an average, at one length and on one machine.
-#[derive(Serialize)]
-struct Chart<'a> {
-    task: &'a str,
-    length: Option<u64>,
-    machine: String,
-    points: Vec<Point<'a>>,
-}
-
-/// A figure is `None` where there is none; `told` says what there is instead of a score.
-#[derive(Serialize)]
-struct Point<'a> {
-    model: &'a str,
-    title: &'a str,
-    told: String,
-    accuracy: Option<f64>,
-    examples: Option<f64>,
-    steps: Option<f64>,
-    tokens: Option<f64>,
-    speed_ratio: Option<f64>,
-    memory_ratio: Option<f64>,
-    live: Option<f64>,
-    resident: Option<f64>,
-    pool: Option<f64>,
-    parameters: Option<f64>,
-}
-
 #[derive(Serialize)]
 struct RunLine<'a> {
     folder: String,
@@ -103,8 +75,8 @@ struct RunLine<'a> {
     curve: Vec<[f64; 4]>,
 }
 
-const FIVE: &str = "Average of 5 (paper)";
-const SIX: &str = "Average of 6 (FAIL = 50)";
+pub const FIVE: &str = "Average of 5 (paper)";
+pub const SIX: &str = "Average of 6 (FAIL = 50)";
 
 impl<'a> Data<'a> {
     pub fn of(report: &'a Report) -> Self {
@@ -165,81 +137,6 @@ fn preset<'a>(report: &Report, section: &'a Section) -> Preset<'a> {
         accuracy,
         speed: tables::blocks(section, None).into_iter().map(TableLines::of).collect(),
         charts: charts.flat_map(|(name, of)| charts_of(report, section, name, &of)).collect(),
-    }
-}
-
-/// One chart for each length and machine on which any model has all these tasks.
-fn charts_of<'a>(
-    report: &Report,
-    section: &'a Section,
-    name: &'a str,
-    tasks: &[&str],
-) -> Vec<Chart<'a>> {
-    let of_tasks = || section.speed.iter().filter(|row| tasks.contains(&row.task.as_str()));
-    // Over several tasks, of several lengths each, a length would say nothing.
-    let length = |row: &SpeedRow| row.length.filter(|_| tasks.len() == 1);
-    let mut places: Vec<(&Machine, Option<u64>)> =
-        of_tasks().map(|row| (&row.machine, length(row))).collect();
-    places.sort();
-    places.dedup();
-    let chart = |(machine, length): (&'a Machine, Option<u64>)| {
-        let points = section.rows.iter().map(|row| {
-            let speeds: Option<Vec<&SpeedRow>> = tasks
-                .iter()
-                .map(|task| {
-                    of_tasks().find(|speed| {
-                        speed.model == row.model
-                            && speed.task == *task
-                            && speed.machine == *machine
-                            && (tasks.len() > 1 || speed.length == length)
-                    })
-                })
-                .collect();
-            let average = |average: &Average| (average.mean, average.text());
-            let (accuracy, told) = match name {
-                FIVE => average(&row.five_tasks),
-                SIX => average(&row.six_tasks),
-                _ => match section.cell(row, tasks.first().copied().unwrap_or_default()) {
-                    Some(cell) => (cell.complete().map(|summary| summary.mean), cell.text()),
-                    None => (None, "-".to_owned()),
-                },
-            };
-            let parameters = parameters::of(report, section, &row.model, tasks);
-            point(&row.model, (accuracy, told), speeds, parameters)
-        });
-        Chart { task: name, length, machine: machine.text(), points: points.collect() }
-    };
-    places.into_iter().map(chart).collect()
-}
-
-fn point<'a>(
-    model: &'a str,
-    (accuracy, told): (Option<f64>, String),
-    speeds: Option<Vec<&SpeedRow>>,
-    parameters: Option<f64>,
-) -> Point<'a> {
-    let speeds = speeds.unwrap_or_default();
-    let mean = |value: fn(&SpeedRow) -> Option<f64>| {
-        geometric_mean(&speeds.iter().map(|row| value(row)).collect::<Option<Vec<f64>>>()?)
-    };
-    let peak = |meter: Meter| {
-        let peaks: Option<Vec<u64>> = speeds.iter().map(|row| row.memory(meter)).collect();
-        peaks?.into_iter().max().map(|bytes| bytes as f64)
-    };
-    Point {
-        model,
-        title: model_title(model),
-        told,
-        accuracy,
-        examples: mean(|row| row.examples_per_second),
-        steps: mean(|row| row.steps_per_second),
-        tokens: mean(|row| row.tokens_per_second),
-        speed_ratio: mean(|row| row.speed_ratio),
-        memory_ratio: mean(|row| row.memory_ratio),
-        live: peak(Meter::Live),
-        resident: peak(Meter::Resident),
-        pool: peak(Meter::Pool),
-        parameters,
     }
 }
 

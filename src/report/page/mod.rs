@@ -5,6 +5,7 @@
 //! The figures are those of the other exporters, put together here; the script lays them out
 //! and computes none of its own.
 
+mod charts;
 mod data;
 
 use super::aggregate::Report;
