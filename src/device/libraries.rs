@@ -2,10 +2,11 @@
 //! binary with CUDA runs on machines that have none of them.
 //!
 //! Candle has their functions linked in. Those that are called are defined here, each as a jump
-//! to where its library has it: of several definitions a linker takes the first, and leaves out
-//! a library that nothing is taken from. A function that is missing here works all the same,
-//! but the program needs its library again to start, which `tests/cuda` sees. CUDA's runtime is
-//! another matter: it is linked statically (`build.rs`), for it is called before `main`.
+//! to where its library has it: of several definitions lld takes the first, and leaves out a
+//! library that nothing is taken from. GNU's ld keeps it, so that what it links needs the
+//! libraries to start. So does a program that calls a function which is missing here; it works
+//! all the same, and `tests/cuda` sees it. CUDA's runtime is another matter: it is linked
+//! statically (`build.rs`), for it is called before `main`.
 
 use libloading::Library;
 use std::arch::naked_asm;
