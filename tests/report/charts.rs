@@ -151,13 +151,12 @@ fn speeds_of_two_machines_are_not_mixed() {
 /// three have them: the third is named with what it lacks.
 #[test]
 fn the_average_is_shown_where_half_of_the_models_have_it() {
-    let five = ["listops", "text", "retrieval", "image", "pathfinder"];
     let of = |model, tasks: &[&str]| -> Vec<Record> {
         tasks.iter().map(|task| record(task, model, 1, 50.0)).collect()
     };
-    let mut records = of("transformer", &five);
-    records.extend(of("linear", &five[..2]));
-    records.extend(of("local", &five[..2]));
+    let mut records = of("transformer", &FIVE);
+    records.extend(of("linear", &FIVE[..2]));
+    records.extend(of("local", &FIVE[..2]));
     let bubble = |records: &[Record]| {
         let files = report::files(&report_on(records)).unwrap();
         text(&files, "bubble-quick.svg").to_owned()
@@ -165,7 +164,7 @@ fn the_average_is_shown_where_half_of_the_models_have_it() {
     let shared = bubble(&records);
     assert!(shared.contains("mean over ListOps and Text"), "{shared}");
     assert!(!shared.contains("Not shown"), "{shared}");
-    records.extend(of("linear", &five[2..]));
+    records.extend(of("linear", &FIVE[2..]));
     let averaged = bubble(&records);
     assert!(averaged.contains("mean of the five tasks"), "{averaged}");
     assert!(averaged.contains("Local attention: Retrieval not run"), "{averaged}");

@@ -9,7 +9,7 @@ mod legend;
 mod points;
 
 pub use axes::score_title;
-pub use points::{score, speed_row, tasks};
+pub use points::{score, speed_row, tasks, timings};
 
 use super::aggregate::Report;
 use super::chart;

@@ -1,10 +1,10 @@
 //! Which models a chart can show, and over which tasks.
 //!
 //! The score is the paper's five-task average where half of the models of the most widely
-//! completed task have one; else the mean over the tasks that these models share. Speed is the geometric mean
-//! over the same tasks, and memory the largest of them: all of one machine and one meter. Where
-//! no machine measured a model on all of them, both are of the one task that a machine measured
-//! for the most models; the paper's Figure 3 takes its speeds from Text alone.
+//! completed task have one; else the mean over the tasks that these models share. Speed is the
+//! geometric mean over the same tasks, and memory the largest of them: all of one machine and
+//! one meter. Where no machine timed a model on all of them, both are of the one task that a
+//! machine timed for the most models; the paper's Figure 3 takes its speeds from Text alone.
 
 use super::super::aggregate::{Row, Section};
 use super::super::names::{TASKS, in_five, model_title, task_title};
@@ -44,15 +44,15 @@ pub struct Chart {
 /// `None` where no model has a score, a speed and a memory figure.
 pub fn select(section: &Section) -> Option<Chart> {
     let tasks = tasks(section)?;
-    let scored: Vec<(&Row, f64)> =
-        section.rows.iter().filter_map(|row| Some((row, score(section, row, &tasks)?))).collect();
-    let (timed, machine) = timed(section, &scored, &tasks)?;
+    let scored: Vec<&Row> =
+        section.rows.iter().filter(|row| score(section, row, &tasks).is_some()).collect();
+    let (timed, machine) = timings(section, &scored, &tasks).into_iter().next()?;
     let rows = |model: &str| -> Option<Vec<&SpeedRow>> {
-        timed.iter().map(|task| speed_row(section, task, model, &machine)).collect()
+        timed.iter().map(|task| speed_row(section, task, model, machine)).collect()
     };
     let meter = *Meter::ALL.iter().min_by_key(|meter| {
         let has = |row: &Row| rows(&row.model).and_then(|rows| peak(&rows, **meter)).is_some();
-        Reverse(scored.iter().filter(|(row, _)| has(row)).count())
+        Reverse(scored.iter().filter(|row| has(row)).count())
     })?;
     let (mut points, mut not_shown) = (Vec::new(), Vec::new());
     for row in &section.rows {
@@ -74,7 +74,7 @@ pub fn select(section: &Section) -> Option<Chart> {
             (None, ..) => not_shown.push(format!("{title}: {}", missing(section, row, &tasks))),
             (_, None, _) => {
                 let lacks = |task: &&&str| {
-                    let found = speed_row(section, task, &row.model, &machine);
+                    let found = speed_row(section, task, &row.model, machine);
                     found.and_then(|found| found.examples_per_second).is_none()
                 };
                 let lacking = timed.iter().filter(lacks).map(|task| task_title(task));
@@ -88,6 +88,7 @@ pub fn select(section: &Section) -> Option<Chart> {
     }
     let titles = |tasks: &[&str]| tasks.iter().map(|task| task_title(task).to_owned()).collect();
     let (tasks, timed, preset) = (titles(&tasks), titles(&timed), section.preset.clone());
+    let machine = machine.clone();
     let chart = Chart { preset, tasks, timed, machine, meter, points, not_shown };
     (!chart.points.is_empty()).then_some(chart)
 }
@@ -118,37 +119,31 @@ pub fn score(section: &Section, row: &Row, tasks: &[&str]) -> Option<f64> {
     mean(&means?)
 }
 
-/// The tasks whose speeds are shown, and the machine; the first of equal tasks.
-fn timed<'a>(
-    section: &Section,
-    scored: &[(&Row, f64)],
-    tasks: &[&'a str],
-) -> Option<(Vec<&'a str>, Machine)> {
-    let measured = |tasks: Vec<&'a str>| {
-        let (count, machine) = machine(section, scored, &tasks)?;
-        (count > 0).then_some((count, tasks, machine))
-    };
-    let all = measured(tasks.to_vec());
-    let each = || tasks.iter().filter_map(|task| measured(vec![task]));
-    let (_, tasks, machine) = all.or_else(|| each().min_by_key(|(count, ..)| Reverse(*count)))?;
-    Some((tasks, machine))
-}
-
-/// The machine on which the most scored models have every speed, and how many do; the first by
-/// name of equals.
-fn machine(section: &Section, scored: &[(&Row, f64)], tasks: &[&str]) -> Option<(usize, Machine)> {
+/// Each machine that timed any of these models on all tasks; where none did, each task and
+/// machine. Those of the most models come first, then in the order of tasks and of machines.
+pub fn timings<'a, 'b>(
+    section: &'a Section,
+    models: &[&Row],
+    tasks: &[&'b str],
+) -> Vec<(Vec<&'b str>, &'a Machine)> {
     let mut machines: Vec<&Machine> = section.speed.iter().map(|row| &row.machine).collect();
     machines.sort();
     machines.dedup();
-    let has = |machine: &Machine, row: &Row| {
-        tasks.iter().all(|task| {
-            let found = speed_row(section, task, &row.model, machine);
-            found.is_some_and(|found| found.examples_per_second.is_some())
-        })
+    let of = |timed: &[&'b str]| {
+        let is_timed = |row: &Row, machine: &Machine| {
+            let mut found = timed.iter().map(|task| speed_row(section, task, &row.model, machine));
+            found.all(|found| found.is_some_and(|found| found.examples_per_second.is_some()))
+        };
+        let count = |machine| models.iter().filter(|row| is_timed(row, machine)).count();
+        let counted = machines.iter().map(|machine| (count(machine), timed.to_vec(), *machine));
+        counted.filter(|(count, ..)| *count > 0).collect::<Vec<_>>()
     };
-    let count = |machine: &Machine| scored.iter().filter(|(row, _)| has(machine, row)).count();
-    let counted = machines.into_iter().map(|machine| (count(machine), machine.clone()));
-    counted.min_by_key(|(count, _)| Reverse(*count))
+    let mut found = of(tasks);
+    if found.is_empty() {
+        found = tasks.iter().flat_map(|task| of(&[*task])).collect();
+    }
+    found.sort_by_key(|(count, ..)| Reverse(*count));
+    found.into_iter().map(|(_, timed, machine)| (timed, machine)).collect()
 }
 
 /// Where several lengths were measured, the one with the most runs, then the longest.

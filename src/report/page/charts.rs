@@ -2,14 +2,13 @@
 
 use super::super::aggregate::{Report, Row, Section};
 use super::super::average::Average;
-use super::super::bubble::speed_row;
+use super::super::bubble::{speed_row, timings};
 use super::super::names::{model_title, task_title};
 use super::super::parameters;
 use super::super::speed::{Machine, Meter, SpeedRow};
 use super::data::{FIVE, SIX};
 use crate::records::statistics::geometric_mean;
 use serde::Serialize;
-use std::cmp::Reverse;
 
 /// The models on one task, or on the tasks of an average, at one length and on one machine.
 #[derive(Serialize)]
@@ -80,7 +79,7 @@ pub fn charts_of<'a>(
             point(&row.model, (accuracy, told), speeds.collect(), parameters)
         });
         let mut machine = place.machine.text();
-        if let ([timed], false) = (place.timed.as_slice(), tasks.len() == 1) {
+        if let ([timed], [_, _, ..]) = (place.timed.as_slice(), tasks) {
             machine = format!("{} on {machine}", task_title(timed));
         }
         Chart { task: name, length: place.length, machine, points: points.collect() }
@@ -98,30 +97,11 @@ fn places_of_one<'a>(section: &'a Section, task: &'a str) -> Vec<Place<'a>> {
     places.into_iter().map(place).collect()
 }
 
-/// Each machine that timed any model on all tasks; where none did, each task on each machine,
-/// those of the most models first, as the printed chart takes them.
+/// What the printed chart takes first, and what it could.
 fn places_of_several<'a>(section: &'a Section, tasks: &[&'a str]) -> Vec<Place<'a>> {
-    let mut machines: Vec<&Machine> = section.speed.iter().map(|row| &row.machine).collect();
-    machines.sort();
-    machines.dedup();
-    let counted = |timed: &[&'a str]| {
-        let is_timed = |row: &Row, machine: &Machine| {
-            let mut speeds = timed.iter().map(|task| speed_row(section, task, &row.model, machine));
-            speeds.all(|speed| speed.is_some_and(|speed| speed.examples_per_second.is_some()))
-        };
-        let place = |machine: &&'a Machine| {
-            let count = section.rows.iter().filter(|row| is_timed(row, machine)).count();
-            (count, Place { machine, length: None, timed: timed.to_vec() })
-        };
-        let places = machines.iter().map(place);
-        places.filter(|(count, _)| *count > 0).collect::<Vec<_>>()
-    };
-    let mut places = counted(tasks);
-    if places.is_empty() {
-        places = tasks.iter().flat_map(|task| counted(&[*task])).collect();
-        places.sort_by_key(|(count, _)| Reverse(*count));
-    }
-    places.into_iter().map(|(_, place)| place).collect()
+    let models: Vec<&Row> = section.rows.iter().collect();
+    let place = |(timed, machine)| Place { machine, length: None, timed };
+    timings(section, &models, tasks).into_iter().map(place).collect()
 }
 
 fn point<'a>(
